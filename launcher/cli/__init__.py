@@ -1,0 +1,1 @@
+"""Parsing and printing; no decisions. Imports what a command needs inside that command."""

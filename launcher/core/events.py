@@ -1,0 +1,171 @@
+"""The journal's closed list of events, and the names that machines may rely on.
+
+One JSON object a line, each with `event`, `time` (UTC seconds) and `attempt` (from 1). Fields may be added, never
+renamed or removed. Writing and reading lines is `storage.journal`.
+"""
+
+from typing import Literal
+
+from pydantic import ConfigDict
+
+from launcher.core.document import Document
+from launcher.core.failure import FailureKind
+
+StopReason = Literal["preemption", "time_limit", "signal", "stop_command", "drain", "orphaned", "controller"]
+Outcome = Literal["finished", "failed", "yielded", "refused"]
+CheckpointKind = Literal["periodic", "stage", "drain", "best", "permanent", "final"]
+Phase = Literal["loading", "data", "forward", "step", "saving", "evaluating", "exporting"]
+RunState = Literal["preparing", "starting", "running", "saving", "draining", "restarting", "queued", "yielded",
+                   "finished", "failed", "interrupted"]
+
+
+class Event(Document):
+    """What happened, and when."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    time: float = 0.0
+    attempt: int = 0
+
+
+class RunStarted(Event):
+    """The first event of a run."""
+
+    event: Literal["run_started"] = "run_started"
+    name: str
+    steps: int
+    plan: str
+
+
+class WorkerPlace(Document):
+    """A worker process, by what the operating system calls it."""
+
+    rank: int
+    node: str
+    pid: int
+    started: float
+    """The process's start time, UTC seconds: with the pid it names the process."""
+
+
+class AttemptStarted(Event):
+    """All workers have their orders."""
+
+    event: Literal["attempt_started"] = "attempt_started"
+    workers: tuple[WorkerPlace, ...]
+    world_size: int
+    resume: int | None
+
+
+class StageStarted(Event):
+    """The first step of a stage is next."""
+
+    event: Literal["stage_started"] = "stage_started"
+    stage: str
+    step: int
+    steps: int
+
+
+class SourceLoss(Document):
+    """A source's part in a step or evaluation."""
+
+    loss: float
+    """Summed loss over supervised tokens divided by their number."""
+    supervised_tokens: int
+    rows: int | None = None
+
+
+class StepDone(Event):
+    """One optimizer update."""
+
+    event: Literal["step"] = "step"
+    step: int
+    stage: str
+    segment: int
+    loss: float
+    """Before the update, full float precision: summed loss over supervised tokens divided by their number."""
+    sources: dict[str, SourceLoss]
+    learning_rate: float
+    grad_norm: float
+    """Before clipping."""
+    tokens: int
+    """Without padding."""
+    supervised_tokens: int
+    seconds: float
+    world_size: int
+    applied: bool
+    """False when the norm was not finite and the update was skipped."""
+    rows_digest: str
+    """Hex BLAKE2b-128 over a line `source:index` per document: rows in order, documents in order within the row."""
+
+
+class Evaluation(Event):
+    """Loss on the holdouts. Step 0 is the untouched base."""
+
+    event: Literal["evaluation"] = "evaluation"
+    step: int
+    stage: str
+    sources: dict[str, SourceLoss]
+
+
+class CheckpointCommitted(Event):
+    """State after `step` steps is safe."""
+
+    event: Literal["checkpoint_committed"] = "checkpoint_committed"
+    step: int
+    kind: CheckpointKind
+    seconds: float
+    blocked_seconds: float
+    bytes: int
+
+
+class Failed(Event):
+    """Something ended wrongly."""
+
+    event: Literal["failure"] = "failure"
+    kind: FailureKind
+    rank: int | None
+    node: str | None
+    step: int | None
+    message: str
+
+
+class Decision(Event):
+    """What the controller will do about what it saw."""
+
+    event: Literal["decision"] = "decision"
+    decision: str
+    reason: str
+
+
+class StopRequested(Event):
+    """Somebody or something wants the run to stop by a deadline."""
+
+    event: Literal["stop_requested"] = "stop_requested"
+    reason: StopReason
+    deadline: float | None
+    """UTC seconds; None: as soon as it can be done well."""
+
+
+class AttemptEnded(Event):
+    """All workers of an attempt are gone."""
+
+    event: Literal["attempt_ended"] = "attempt_ended"
+    outcome: Outcome
+    step: int
+    """Steps done when it ended."""
+
+
+class RunEnded(Event):
+    """The last event: nothing more will be tried without a new command."""
+
+    event: Literal["run_ended"] = "run_ended"
+    outcome: Outcome
+    exit_code: int
+
+
+class Exported(Event):
+    """The trained model was written."""
+
+    event: Literal["exported"] = "exported"
+    path: str
+    bytes: int
+    parameters: int

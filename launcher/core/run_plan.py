@@ -1,0 +1,120 @@
+"""The plan: a recipe made exact. It knows no hardware, and is never edited once the run has begun.
+
+Types only; `core.planning` makes a plan, `core.mixing` finds the rows it names. Later changes are amendments, and
+fingerprints chain over segments and amendments so that a checkpoint can say which past it belongs to.
+"""
+
+from typing import Literal
+
+from launcher.core.document import Document, fingerprint
+from launcher.core.recipe import Adapter, ModelChoice, Optimizer, Schedule
+from launcher.core.source_index import TokenizerFacts
+
+
+class SourcePlan(Document):
+    """What the plan counts on in one source."""
+
+    fingerprint: str
+    """The prepared source's; empty in estimated grade."""
+    rows: int
+    tokens: int
+    supervised_tokens: int
+    holdout_rows: int
+
+
+class StagePlan(Document):
+    """A span of steps with one mix and one schedule."""
+
+    index: int
+    """From 0."""
+    name: str
+    first_step: int
+    """Over the whole run, from 1."""
+    steps: int
+    first_row: int
+    """Rows of all earlier stages together."""
+    rows: int
+    """Rows of this stage; the last step may be partial."""
+    weights: dict[str, int]
+    """Whole-number weights in rows, replay included; they sum to the denominator of each share."""
+    block: int
+    """Rows over which the shares are kept exactly."""
+    consumed_before: dict[str, int]
+    """Rows of each source that earlier stages have used; epochs go on across stages."""
+    learning_rate: float
+    schedule: Schedule
+    optimizer: Optimizer
+
+    @property
+    def last_step(self) -> int:
+        """Return the number of the stage's last step."""
+        return self.first_step + self.steps - 1
+
+
+class SegmentPlan(Document):
+    """A span of steps with one engine configuration."""
+
+    index: int
+    first_step: int
+    steps: int
+    sequence_length: int
+    deepspeed: str
+    """Fingerprint of the DeepSpeed template with its "auto" marks."""
+    trainable: Literal["all", "adapter"]
+
+
+class Amendment(Document):
+    """A recorded change of the plan from a step on. None is made yet."""
+
+    from_step: int
+    kind: Literal["skip_rows", "end_stage", "repeat_stage", "extend"]
+    reason: str
+
+
+class RunPlan(Document):
+    """The whole run, exactly."""
+
+    format: Literal[1] = 1
+    grade: Literal["exact", "estimated"]
+    name: str
+    seed: int
+    model: ModelChoice
+    """As in the recipe, with `path` made absolute."""
+    adapter: Adapter | None
+    tokenizer: TokenizerFacts | None
+    """None in estimated grade."""
+    sequence_length: int
+    rows_per_step: int
+    rows: int
+    steps: int
+    sources: dict[str, SourcePlan]
+    stages: tuple[StagePlan, ...]
+    segments: tuple[SegmentPlan, ...]
+    amendments: tuple[Amendment, ...] = ()
+    ds_template: dict[str, object]
+    """The DeepSpeed configuration with its "auto" marks."""
+    evaluate_every: int | None
+    """Steps; None: only at step 0 and at stage ends."""
+    export_dtype: Literal["fp32", "bf16", "fp16"]
+    deterministic: bool
+
+    def stage_of(self, step: int) -> StagePlan:
+        """Return the stage that a step (from 1) belongs to. Raises IndexError outside the run."""
+        for stage in self.stages:
+            if stage.first_step <= step <= stage.last_step:
+                return stage
+        raise IndexError(f"step {step} is not in 1..{self.steps}")
+
+    def rows_of(self, step: int) -> range:
+        """Return the stage's row numbers (from 0 in the stage) that a step consumes."""
+        stage = self.stage_of(step)
+        first = (step - stage.first_step) * self.rows_per_step
+        return range(first, min(first + self.rows_per_step, stage.rows))
+
+    def chain(self) -> str:
+        """Return H(k) over what is fixed, each segment and each amendment: H(k) = hash(H(k-1), part k)."""
+        fixed = self.model_dump(mode="json", exclude={"segments", "amendments", "stages", "steps", "rows", "sources"})
+        link = fingerprint(fixed)
+        for part in (*self.segments, *self.amendments):
+            link = fingerprint(link, part)
+        return link

@@ -1,0 +1,28 @@
+"""Slices: elements [low, low + length) of a named one-dimensional tensor of `total` elements.
+
+The unit in which weights are read and checkpoints are kept, so that any number of ranks can take its part.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A contiguous part of a flattened tensor; may be empty (length 0) on the last ranks."""
+
+    name: str
+    low: int
+    length: int
+    total: int
+
+    @property
+    def high(self) -> int:
+        """Return the element after the last."""
+        return self.low + self.length
+
+
+def zero3_slice(name: str, total: int, rank: int, world_size: int) -> Slice:
+    """Return the part of a tensor of `total` elements that ZeRO-3 keeps on a rank: ceil(total / world) each."""
+    share = -(-total // world_size)
+    low = min(rank * share, total)
+    return Slice(name, low, min(share, total - low), total)

@@ -1,0 +1,60 @@
+"""What preparation found in one source, and where its packed rows lie in the cache.
+
+`data.prepare` makes it; `core.planning` counts on it; `data.packed` reads the rows it points to.
+"""
+
+from typing import Literal
+
+from launcher.core.document import Document
+
+
+class SplitIndex(Document):
+    """One split (train or holdout) of a prepared source."""
+
+    rows: int
+    """Packed rows of at most `sequence_length` tokens."""
+    documents: int
+    """Documents in those rows; of a split-up long document each part counts."""
+    tokens: int
+    """Tokens without padding."""
+    supervised_tokens: int
+    """Tokens that are predicted and learnt: never the first of a document."""
+
+
+class SourceIndex(Document):
+    """A prepared source. Its arrays lie in the cache under `prepared/<fingerprint>/`."""
+
+    format: Literal[1] = 1
+    source: str
+    fingerprint: str
+    """Changes with the data, tokenizer, template, packing and the code's data version, and with nothing else."""
+    sequence_length: int
+    train: SplitIndex
+    holdout: SplitIndex
+    read: int
+    """Rows in the file as given."""
+    truncated: int = 0
+    split_up: int = 0
+    dropped_long: int = 0
+    dropped_empty: int = 0
+    """Documents with nothing to learn."""
+
+
+class TokenizerFacts(Document):
+    """The tokenizer of a run. Its files lie in the cache under `tokenizer/<fingerprint>/`, as transformers writes."""
+
+    fingerprint: str
+    vocab_size: int
+    """Entries, added tokens included: a new model's embedding has this many rows."""
+    bos: int | None
+    eos: int | None
+    pad: int | None
+    chat_template: bool
+    """Whether the tokenizer brings one."""
+
+
+class Prepared(Document):
+    """Everything that preparation found for a recipe."""
+
+    tokenizer: TokenizerFacts
+    sources: dict[str, SourceIndex]

@@ -1,0 +1,1 @@
+"""Sources, rendering, masks, tokenizing, packing: from files of documents to packed rows."""

@@ -1,0 +1,1 @@
+"""The controller and its node agents: Ray, never torch."""

@@ -1,0 +1,1 @@
+"""Where nodes and slots come from: this machine, Slurm, Ray jobs."""

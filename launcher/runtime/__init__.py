@@ -1,0 +1,1 @@
+"""One worker process: torch, DeepSpeed, transformers; never Ray."""

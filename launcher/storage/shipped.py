@@ -1,0 +1,25 @@
+"""Files that ship with launcher: recipes, DeepSpeed configurations, batch scripts and the quickstart's data.
+
+In a wheel they lie inside the package; in a checkout the first three are top-level folders, where people look.
+"""
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent.parent
+DATA_PREFIX = "package:"
+
+
+def shipped(folder: str, name: str) -> Path | None:
+    """Return the shipped file `folder/name` (folder: recipes, ds_configs, slurm, quickstart), or None."""
+    for root in (PACKAGE, PACKAGE.parent):
+        if (path := root / folder / name).is_file():
+            return path
+    return None
+
+
+def shipped_names(folder: str, suffix: str) -> list[str]:
+    """Return the names, relative to the folder, of shipped files that end in a suffix."""
+    for root in (PACKAGE, PACKAGE.parent):
+        if (root / folder).is_dir():
+            return sorted(path.relative_to(root / folder).as_posix() for path in (root / folder).rglob(f"*{suffix}"))
+    return []
