@@ -1,0 +1,79 @@
+"""What names a process: its pid with its start time, on one host. A pid alone may be another process's tomorrow.
+
+Reads /proc. Whoever ends processes, holds a run's lock or adopts workers compares these and never command lines.
+"""
+
+import os
+import signal
+from pathlib import Path
+
+from launcher.core.document import Document
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_TOLERANCE_S = 2.0
+"""The boot time moves by a second when the clock is set; no pid comes round again within two."""
+
+
+class ProcessId(Document):
+    """One process on this host, for as long as the host is up."""
+
+    pid: int
+    started: float
+    """UTC seconds."""
+
+    def alive(self) -> bool:
+        """Return whether this very process still runs; one that ended and waits for its parent does not."""
+        found = _stat(self.pid)
+        return found is not None and found[0] not in "ZX" and abs(found[1] - self.started) < _TOLERANCE_S
+
+    def signal(self, number: int) -> bool:
+        """Send a signal to this very process; return whether it was there."""
+        if not self.alive():
+            return False
+        try:
+            os.kill(self.pid, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def kill(self) -> bool:
+        """Send SIGKILL; return whether the process was there."""
+        return self.signal(signal.SIGKILL)
+
+
+def process_id(pid: int | None = None) -> ProcessId:
+    """Return the identity of a running process; this one by default. Raises ProcessLookupError if there is none."""
+    pid = os.getpid() if pid is None else pid
+    found = _stat(pid)
+    if found is None:
+        raise ProcessLookupError(f"no process {pid}")
+    return ProcessId(pid=pid, started=found[1])
+
+
+def children(pid: int | None = None) -> list[ProcessId]:
+    """Return the running child processes of a process, this one by default."""
+    tasks = Path(f"/proc/{pid or os.getpid()}/task")
+    try:
+        pids = {int(word) for task in tasks.iterdir() for word in (task / "children").read_text().split()}
+    except OSError:
+        return []
+    found = ((child, _stat(child)) for child in sorted(pids))
+    return [ProcessId(pid=child, started=stat[1]) for child, stat in found if stat is not None]
+
+
+def _stat(pid: int) -> tuple[str, float] | None:
+    """Return the state letter and the start time, or None."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    # The command's name stands in parentheses and may hold spaces and parentheses itself.
+    fields = text.rpartition(")")[2].split()
+    return fields[0], _boot_time() + int(fields[19]) / _TICKS
+
+
+def _boot_time() -> int:
+    for line in Path("/proc/stat").read_text().splitlines():
+        if line.startswith("btime "):
+            return int(line.split()[1])
+    return 0
