@@ -1,0 +1,101 @@
+"""The one place that talks to DeepSpeed's engine: forward, backward and update with the arithmetic of the loss.
+
+A micro-batch's loss is its summed token loss times ranks over N, N being the step's global number of supervised
+tokens. DeepSpeed then averages over ranks once, and nothing else scales: neither accumulation nor prescaling.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import deepspeed
+import torch
+from torch import nn
+
+from launcher.core.attempt import AttemptPlan
+from launcher.core.recipe import Optimizer
+from launcher.core.run_plan import RunPlan
+from launcher.runtime.batches import MicroBatch
+from launcher.runtime.environment import seed_everything
+from launcher.runtime.losses import by_source, token_losses
+from launcher.runtime.optimizer import make_optimizer, set_step
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What one rank knows after an optimizer step."""
+
+    loss_sums: torch.Tensor
+    """float64 [sources]: this rank's summed token losses before the update."""
+    grad_norm: float
+    """Global, before clipping."""
+    applied: bool
+
+
+class TrainEngine:
+    """A DeepSpeed engine for one segment."""
+
+    def __init__(self, model: nn.Module, plan: RunPlan, attempt: AttemptPlan, device: torch.device) -> None:
+        self._plan, self._attempt = plan, attempt
+        self._order = {source: position for position, source in enumerate(plan.sources)}
+        zero = attempt.ds_config["zero_optimization"]
+        offloaded = zero.get("offload_optimizer", {}).get("device", "none") == "cpu"
+        optimizer = make_optimizer(model, plan.stages[0].optimizer, device, offloaded=offloaded)
+        buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        self._engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=attempt.ds_config,
+                                                dist_init_required=False)
+        _restore_buffers(self._engine.module, buffers)
+        # Off by default outside fp16: a NaN norm would be applied, and every weight become NaN.
+        self._engine.optimizer.check_grad_overflow = True
+
+    @property
+    def module(self) -> nn.Module:
+        """Return the model inside."""
+        return self._engine.module
+
+    def train_step(self, batches: Sequence[MicroBatch], supervised_tokens: int, learning_rate: float,
+                   settings: Optimizer) -> Update:
+        """Run one optimizer step over this rank's micro-batches. Called by all ranks with equally many."""
+        engine = self._engine
+        engine.train()
+        set_step(engine.optimizer.param_groups, settings, learning_rate)
+        engine.optimizer.clip_grad = settings.clip
+        scale = self._attempt.data_parallel / max(supervised_tokens, 1)
+        sums = torch.zeros(len(self._order), dtype=torch.float64, device=batches[0].input_ids.device)
+        for number, batch in enumerate(batches, 1):
+            seed_everything(self._plan.seed, batch.first_row)
+            # Set for each micro-batch: DeepSpeed's own count would shift all borders after a partial step.
+            engine.set_gradient_accumulation_boundary(number == len(batches))
+            losses = self._losses(batch)
+            sums += by_source(losses, batch, self._order)
+            engine.backward(losses.sum() * scale, scale_wrt_gas=False)
+            engine.step()
+        norm = engine.get_global_grad_norm()
+        return Update(sums, float("nan") if norm is None else float(norm), bool(engine.was_step_applied()))
+
+    @torch.no_grad()
+    def evaluate(self, batches: Sequence[MicroBatch]) -> torch.Tensor:
+        """Return this rank's summed token losses by source, float64 [sources]; changes no training state."""
+        self._engine.eval()
+        sums = torch.zeros(len(self._order), dtype=torch.float64, device=batches[0].input_ids.device)
+        for batch in batches:
+            sums += by_source(self._losses(batch), batch, self._order)
+        return sums
+
+    def _losses(self, batch: MicroBatch) -> torch.Tensor:
+        # Borders between documents hold only without a mask, without a cache and with restarting positions.
+        logits = self._engine(input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False).logits
+        return token_losses(logits, batch.labels)
+
+
+def _restore_buffers(module: nn.Module, buffers: dict[str, torch.Tensor]) -> None:
+    """Put fp32 buffers back: DeepSpeed casts the whole module to bf16 under ZeRO 1 and 2, rotary frequencies too."""
+    for name, buffer in module.named_buffers():
+        if buffer.dtype != buffers[name].dtype:
+            buffer.data = buffers[name].to(buffer.device)
+
+
+def disable_shared_memory_op() -> None:
+    """Leave DeepSpeed's shared-memory all-reduce out: training never calls it, and building it takes 30 to 50 s."""
+    compatible: dict[str, Any] = deepspeed.ops.__compatible_ops__
+    compatible["deepspeed_shm_comm"] = False

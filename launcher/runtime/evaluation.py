@@ -1,0 +1,40 @@
+"""Losses on the holdouts, exact on any number of ranks: no row dropped, none counted twice.
+
+When to evaluate is the loop's; which rows is the prepared source's holdout, in order. Sums add up over ranks.
+"""
+
+from collections.abc import Mapping
+
+from launcher.core.events import Evaluation, SourceLoss
+from launcher.runtime.batches import Batches
+from launcher.runtime.engine import TrainEngine
+from launcher.runtime.process_group import Agreement
+from launcher.runtime.reporter import Reporter
+
+
+def source_losses(sums: Mapping[str, float], supervised: Mapping[str, int],
+                  rows: Mapping[str, int]) -> dict[str, SourceLoss]:
+    """Return the mean loss per supervised token of each source that has rows."""
+    return {source: SourceLoss(loss=sums[source] / max(supervised[source], 1), supervised_tokens=supervised[source],
+                               rows=rows[source]) for source in rows}
+
+
+class Evaluator:
+    """Evaluates all sources that have a holdout."""
+
+    def __init__(self, engine: TrainEngine, holdouts: Batches, sources: list[str], order: list[str], rank: int,
+                 data_parallel: int, micro_batch: int, agreement: Agreement, reporter: Reporter) -> None:
+        self._engine, self._holdouts, self.sources, self._order = engine, holdouts, sources, order
+        self._rank, self._data_parallel, self._micro_batch = rank, data_parallel, micro_batch
+        self._agreement, self._reporter = agreement, reporter
+
+    def run(self, step: int, stage: str) -> None:
+        """Measure every holdout and report. Called by all ranks at the same step."""
+        losses: dict[str, SourceLoss] = {}
+        for source in self.sources:
+            rows = self._holdouts.all_rows(source)
+            mine = self._holdouts.of_rank(rows, self._rank, self._data_parallel, self._micro_batch)
+            everyone = self._agreement.gather(self._engine.evaluate(mine).tolist()).sum(0).tolist()
+            losses |= source_losses(dict(zip(self._order, everyone, strict=True)), rows.supervised, rows.rows)
+        if self._rank == 0:
+            self._reporter.event(Evaluation(step=step, stage=stage, sources=losses))

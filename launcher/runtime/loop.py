@@ -1,0 +1,101 @@
+"""The training loop of one rank: from the cursor to the end of the segment, or until asked to stop.
+
+Every rank executes the same sequence of collectives. What differs between ranks is exchanged once per step in one
+small vector; what to do about it follows from the gathered values, the same on all ranks.
+"""
+
+import time
+from dataclasses import dataclass
+from enum import Enum
+
+from launcher.core.events import StageStarted, StepDone
+from launcher.core.run_plan import RunPlan, StagePlan
+from launcher.core.schedule import learning_rate
+from launcher.runtime.batches import Batches, StepRows
+from launcher.runtime.engine import TrainEngine, Update
+from launcher.runtime.evaluation import Evaluator, source_losses
+from launcher.runtime.process_group import Agreement
+from launcher.runtime.reporter import Reporter, resident_bytes
+from launcher.runtime.stop import StopFlag
+
+
+class Outcome(Enum):
+    """How a worker's part ended."""
+
+    FINISHED = "finished"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """This worker among its peers."""
+
+    rank: int
+    data_parallel: int
+    micro_batch: int
+
+
+class Loop:
+    """Runs steps; its parts are made by `runtime.worker`."""
+
+    def __init__(self, plan: RunPlan, rank: Rank, engine: TrainEngine, batches: Batches, evaluator: Evaluator,
+                 agreement: Agreement, reporter: Reporter, stop: StopFlag) -> None:
+        self._plan, self._rank, self._engine, self._batches = plan, rank, engine, batches
+        self._evaluator, self._agreement, self._reporter, self._stop = evaluator, agreement, reporter, stop
+        self.step = 0
+        """Steps done."""
+
+    def run(self) -> Outcome:
+        """Train to the end of the plan; return how it ended. Raises what the engine raises."""
+        self._evaluate(self._plan.stages[0])
+        self._reporter.phase("step", self.step)
+        while self.step < self._plan.steps:
+            stage = self._plan.stage_of(self.step + 1)
+            if self.step + 1 == stage.first_step:
+                self._tell_stage(stage)
+            stopping = self._train_step(stage)
+            if self._evaluation_due(stage):
+                self._evaluate(stage)
+                self._reporter.phase("step", self.step)
+            if stopping and self.step < self._plan.steps:
+                return Outcome.STOPPED
+        return Outcome.FINISHED
+
+    def _train_step(self, stage: StagePlan) -> bool:
+        """Run the next step and report it; return whether any rank wants to stop."""
+        begin, step, rank = time.perf_counter(), self.step + 1, self._rank
+        self._reporter.beat(step)
+        rows = self._batches.step_rows(step)
+        mine = self._batches.of_rank(rows, rank.rank, rank.data_parallel, rank.micro_batch)
+        update = self._engine.train_step(mine, rows.supervised_tokens, learning_rate(stage, step), stage.optimizer)
+        values = self._agreement.gather([float(self._stop.requested()), *update.loss_sums.tolist()])
+        self.step = step
+        if rank.rank == 0:
+            sums = dict(zip(self._plan.sources, values[:, 1:].sum(0).tolist(), strict=True))
+            self._tell_step(stage, rows, sums, update, time.perf_counter() - begin)
+        return bool(values[:, 0].max() > 0)
+
+    def _evaluation_due(self, stage: StagePlan) -> bool:
+        every = self._plan.evaluate_every
+        return self.step == stage.last_step or (every is not None and self.step % every == 0)
+
+    def _evaluate(self, stage: StagePlan) -> None:
+        if self._evaluator.sources:
+            self._reporter.phase("evaluating", self.step)
+            self._evaluator.run(self.step, stage.name)
+
+    def _tell_stage(self, stage: StagePlan) -> None:
+        if self._rank.rank == 0:
+            self._reporter.event(StageStarted(stage=stage.name, step=stage.first_step, steps=stage.steps))
+
+    def _tell_step(self, stage: StagePlan, rows: StepRows, sums: dict[str, float], update: Update,
+                   seconds: float) -> None:
+        self._reporter.event(StepDone.model_validate({
+            "step": self.step, "stage": stage.name, "segment": 0,
+            "loss": sum(sums.values()) / max(rows.supervised_tokens, 1),
+            "sources": source_losses(sums, rows.supervised, rows.rows),
+            "learning_rate": learning_rate(stage, self.step), "grad_norm": update.grad_norm, "tokens": rows.tokens,
+            "supervised_tokens": rows.supervised_tokens, "seconds": seconds,
+            "world_size": self._rank.data_parallel, "applied": update.applied,
+            "rows_digest": self._batches.digest(rows), "memory_bytes": resident_bytes(),
+        }))

@@ -1,0 +1,61 @@
+"""How the workers of an attempt find each other, and the one small collective in which they agree.
+
+Rank 0 binds a port of the system's choice and keeps it, so no port is guessed and a new attempt never meets the
+addresses of a dead one. A second (gloo) group carries control, apart from the group that carries gradients.
+"""
+
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+from launcher.core.attempt import WorkerOrders
+
+# Peers join within seconds of each other; on a busy file system imports differ by a minute or two.
+JOIN_TIMEOUT = timedelta(minutes=5)
+# A collective waits for the slowest rank's save or evaluation; hangs are found by the controller long before.
+COLLECTIVE_TIMEOUT = timedelta(minutes=30)
+
+
+def host_store(orders: WorkerOrders) -> tuple[dist.TCPStore, str, int]:
+    """Bind a free port on rank 0's address; return the store, the host and the port to publish."""
+    place = orders.attempt.ranks[orders.rank]
+    host = orders.attempt.cluster.nodes[place.node].address
+    store = dist.TCPStore(host, 0, orders.attempt.world_size, is_master=True, wait_for_workers=False,
+                          timeout=JOIN_TIMEOUT)
+    return store, host, store.port
+
+
+def join_store(host: str, port: int, world_size: int) -> dist.TCPStore:
+    """Connect to rank 0's store."""
+    return dist.TCPStore(host, port, world_size, is_master=False, wait_for_workers=False, timeout=JOIN_TIMEOUT)
+
+
+def open_groups(store: dist.TCPStore, orders: WorkerOrders) -> dist.ProcessGroup:
+    """Open the main group for gradients and return the control group."""
+    backend = "nccl" if orders.attempt.device == "cuda" else "gloo"
+    dist.init_process_group(backend, store=store, rank=orders.rank, world_size=orders.attempt.world_size,
+                            timeout=COLLECTIVE_TIMEOUT)
+    control = dist.new_group(backend="gloo", timeout=COLLECTIVE_TIMEOUT)
+    assert isinstance(control, dist.ProcessGroup)
+    return control
+
+
+class Agreement:
+    """Small vectors of floats, exchanged once per step on the control group."""
+
+    def __init__(self, group: dist.ProcessGroup, world_size: int) -> None:
+        self._group, self._world_size = group, world_size
+
+    def gather(self, values: list[float]) -> torch.Tensor:
+        """Return a float64 tensor [ranks, len(values)] of every rank's values, the same on all ranks."""
+        mine = torch.tensor(values, dtype=torch.float64)
+        if self._world_size == 1:
+            return mine[None]
+        everyone = torch.empty(self._world_size * len(values), dtype=torch.float64)
+        dist.all_gather_into_tensor(everyone, mine, group=self._group)
+        return everyone.view(self._world_size, -1)
+
+    def barrier(self) -> None:
+        """Wait until every rank is here."""
+        self.gather([0.0])

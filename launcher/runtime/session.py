@@ -1,0 +1,92 @@
+"""From orders to outcome: join the peers, build model and engine, train, export.
+
+Importing this module imports torch, transformers and deepspeed; `runtime.worker` does so while it is a standby.
+"""
+
+import logging
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from launcher.core.attempt import WorkerOrders
+from launcher.core.events import Exported
+from launcher.data.packed import PackedSplit
+from launcher.data.prepare import source_index
+from launcher.runtime.adapter import add_adapter
+from launcher.runtime.batches import Batches
+from launcher.runtime.borders import check_borders
+from launcher.runtime.engine import TrainEngine, disable_shared_memory_op
+from launcher.runtime.environment import device_of, redirect_output, set_ranks
+from launcher.runtime.evaluation import Evaluator
+from launcher.runtime.export import export_model
+from launcher.runtime.loop import Loop, Outcome, Rank
+from launcher.runtime.model import DTYPES, build_model, model_config
+from launcher.runtime.process_group import Agreement, host_store, join_store, open_groups
+from launcher.runtime.reporter import Reporter
+from launcher.runtime.stop import StopFlag
+from launcher.runtime.worker import RENDEZVOUS_TIMEOUT_S
+from launcher.storage.mailbox import Mailbox
+from launcher.storage.run_dir import RunDir
+from launcher.storage.store import Store, open_store
+
+log = logging.getLogger(__name__)
+
+
+def run(orders: WorkerOrders, mailbox: Mailbox, reporter: Reporter, stop: StopFlag) -> tuple[str, int]:
+    """Carry out the orders; return the outcome's name and the steps done."""
+    run_dir, plan, rank = RunDir(orders.run_dir), orders.plan, orders.rank
+    redirect_output(run_dir.rank_log(orders.attempt.attempt, rank))
+    reporter.place(rank, orders.attempt.cluster.nodes[orders.attempt.ranks[rank].node].name)
+    reporter.phase("loading", 0)
+    set_ranks(orders)
+    device = device_of(orders)
+    agreement = Agreement(_join(orders, mailbox, reporter, stop), orders.attempt.world_size)
+    cache = open_store(orders.cache)
+    engine = TrainEngine(_model(orders, device), plan, orders.attempt, device)
+    loop = _loop(orders, engine, cache, agreement, reporter, stop, device)
+    reporter.tell("engine_ready")
+    outcome = loop.run()
+    if outcome is Outcome.FINISHED:
+        reporter.phase("exporting", loop.step)
+        written = export_model(engine.module, plan, run_dir.store, cache, rank)
+        if rank == 0:
+            reporter.event(Exported.model_validate(written))
+    agreement.barrier()  # rank 0 keeps the rendezvous store open until everybody is done
+    return outcome.value, loop.step
+
+
+def _join(orders: WorkerOrders, mailbox: Mailbox, reporter: Reporter, stop: StopFlag) -> dist.ProcessGroup:
+    if orders.rank == 0:
+        store, host, port = host_store(orders)
+        reporter.tell("rendezvous", host=host, port=port)
+    else:
+        letter = mailbox.wait("rendezvous", alive=stop.alive, timeout_s=RENDEZVOUS_TIMEOUT_S)
+        if letter is None:
+            raise ConnectionError("asked to stop while waiting for rank 0")
+        store = join_store(letter["host"], letter["port"], orders.attempt.world_size)
+    return open_groups(store, orders)
+
+
+def _model(orders: WorkerOrders, device: torch.device) -> nn.Module:
+    plan = orders.plan
+    disable_shared_memory_op()
+    if orders.rank == 0:
+        check_borders(model_config(plan), plan.model.attention, DTYPES[plan.model.precision], device)
+    model = build_model(plan, orders.attempt.ds_config, device)
+    return add_adapter(model, plan.adapter, plan.seed) if plan.adapter else model
+
+
+def _loop(orders: WorkerOrders, engine: TrainEngine, cache: Store, agreement: Agreement, reporter: Reporter,
+          stop: StopFlag, device: torch.device) -> Loop:
+    plan, attempt = orders.plan, orders.attempt
+    indexes = {name: source_index(cache, source.fingerprint) for name, source in plan.sources.items()}
+    flatten = plan.model.attention == "flash_attention_2"
+    train = Batches(plan, {name: PackedSplit(cache, index, "train") for name, index in indexes.items()}, device,
+                    flatten=flatten)
+    held = {name: PackedSplit(cache, index, "holdout") for name, index in indexes.items() if index.holdout.rows}
+    evaluator = Evaluator(engine, Batches(plan, held, device, flatten=flatten), list(held), list(plan.sources),
+                          orders.rank, attempt.data_parallel, attempt.micro_batch, agreement, reporter)
+    rank = Rank(orders.rank, attempt.data_parallel, attempt.micro_batch)
+    return Loop(plan, rank, engine, train, evaluator, agreement, reporter, stop)
+

@@ -1,0 +1,57 @@
+"""One worker process: `python -m launcher.runtime.worker MAILBOX`.
+
+It imports what is slow, says it is ready and waits; with its orders it joins its peers, builds the engine, trains and
+leaves. It touches its mailbox, the prepared data, the run's store and its log, and nothing else; it knows no Ray.
+
+Exit codes: 0 the segment is done, 75 stopped when asked, 1 failed (the mailbox says how).
+"""
+
+import os
+import sys
+from contextlib import suppress
+from typing import NoReturn
+
+from launcher.core.attempt import WorkerOrders
+from launcher.core.errors import FAILED, FINISHED, YIELDED
+from launcher.runtime.reporter import Reporter
+from launcher.runtime.stop import StopFlag
+from launcher.storage.mailbox import Mailbox
+
+# A standby may wait for as long as another attempt runs; it leaves when its lifeline closes.
+ORDERS_TIMEOUT_S = 365 * 86400.0
+# Peers import for seconds and a busy machine for a minute; rank 0 publishes as soon as it has its orders.
+RENDEZVOUS_TIMEOUT_S = 300.0
+
+
+def leave(code: int) -> NoReturn:
+    """End the process at once: destructors of half-dead process groups hang, and everything is flushed."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def main(folder: str) -> NoReturn:
+    """Live one worker's life."""
+    mailbox = Mailbox(folder)
+    reporter, stop = Reporter(mailbox), StopFlag(mailbox)
+    stop.install()
+    try:
+        from launcher.runtime import session  # the slow imports: torch, transformers, deepspeed
+
+        reporter.tell("ready")
+        orders = mailbox.wait("orders", alive=stop.alive, timeout_s=ORDERS_TIMEOUT_S)
+        if orders is None:
+            leave(YIELDED)
+        outcome, step = session.run(WorkerOrders.model_validate(orders), mailbox, reporter, stop)
+    except BaseException as error:
+        # Whatever it was, the starter must learn it; a report that cannot be written must not hide the exit code.
+        with suppress(OSError):
+            reporter.failed(error)
+        sys.excepthook(type(error), error, error.__traceback__)
+        leave(FAILED)
+    reporter.tell(outcome, step=step)
+    leave(FINISHED if outcome == "finished" else YIELDED)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
