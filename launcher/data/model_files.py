@@ -1,0 +1,71 @@
+"""Where a model's files are: a local directory, or the Hugging Face hub's cache, filled when needed.
+
+Decides which files are fetched and whether what lies in the hub's cache is enough. Reading them is `data.tokenizer`
+and `runtime.weights`.
+"""
+
+import json
+from pathlib import Path
+
+from launcher.core.errors import UserError
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+                   "chat_template.jinja")
+CONFIG_FILES = ("config.json", "generation_config.json")
+WEIGHT_FILES = ("*.safetensors", "model.safetensors.index.json")
+WEIGHT_INDEX = "model.safetensors.index.json"
+
+
+def model_folder(path: str, *, weights: bool) -> Path:
+    """Return a folder with a model's configuration and tokenizer, and its safetensors files if `weights`.
+
+    `path` is a directory or a hub id. Files in the hub's cache are used without asking the network. Raises UserError
+    when there is no such directory, or the hub has no such model or cannot be reached.
+    """
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        return _checked(folder, path, weights)
+    if path.startswith(("/", ".", "~")) or path.count("/") > 1:
+        raise UserError(f"{path}: there is no such directory; a model is a Hugging Face directory or hub id")
+    patterns = [*CONFIG_FILES, *TOKENIZER_FILES, *(WEIGHT_FILES if weights else ())]
+    cached = _snapshot(path, patterns, offline=True)
+    if cached is not None and not _missing(cached, weights):
+        return cached
+    fetched = _snapshot(path, patterns, offline=False)
+    assert fetched is not None
+    return _checked(fetched, path, weights)
+
+
+def _checked(folder: Path, path: str, weights: bool) -> Path:
+    if missing := _missing(folder, weights):
+        raise UserError(f"{path}: has no {missing}; models are read from Hugging Face directories with config.json, "
+                        "tokenizer.json and safetensors files")
+    return folder
+
+
+def _missing(folder: Path, weights: bool) -> str | None:
+    """Return the first file that the folder lacks. A tokenizer alone is a folder too: config.json goes with weights."""
+    if not weights:
+        return None if any((folder / name).is_file() for name in (*CONFIG_FILES, "tokenizer.json")) else "config.json"
+    if not (folder / "config.json").is_file():
+        return "config.json"
+    if (folder / WEIGHT_INDEX).is_file():
+        names = set(json.loads((folder / WEIGHT_INDEX).read_bytes())["weight_map"].values())
+        return next((name for name in sorted(names) if not (folder / name).is_file()), None)
+    return None if any(folder.glob("*.safetensors")) else "*.safetensors file"
+
+
+def _snapshot(hub_id: str, patterns: list[str], *, offline: bool) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=patterns, local_files_only=offline))
+    except HFValidationError:
+        raise UserError(f"{hub_id}: neither a directory nor a hub id of the form owner/name") from None
+    except (OSError, ValueError) as error:  # the hub's own errors derive from these
+        if offline:
+            return None
+        first_line = str(error).strip().partition("\n")[0]
+        raise UserError(f"{hub_id}: there is no such directory, and it cannot be fetched from the Hugging Face hub "
+                        f"({first_line}); check the name, the network and HF_TOKEN, or give a directory") from None
