@@ -39,7 +39,8 @@ def worker_environment(slot: int, threads: int, device: str) -> dict[str, str]:
 class WorkerProcess:
     """A worker that this process holds by its lifeline. Not made directly: see `spawn` and `adopt`."""
 
-    def __init__(self, mailbox: Mailbox, process: ProcessId, lifeline: int, child: subprocess.Popen[bytes] | None) -> None:
+    def __init__(self, mailbox: Mailbox, process: ProcessId, lifeline: int,
+                 child: subprocess.Popen[bytes] | None) -> None:
         self.mailbox = mailbox
         self.process = process
         self._lifeline: int | None = lifeline

@@ -1,6 +1,6 @@
 """A worker in name and manners only: speaks the mailbox protocol, trains nothing, imports nothing heavy.
 
-What it does is said by LAUNCHER_FAKE, JSON by rank: {"1": {"at": 3, "do": "crash"}}; otherwise it runs its plan's steps.
+LAUNCHER_FAKE says what it does, JSON by rank: {"1": {"at": 3, "do": "crash"}}; otherwise it runs its plan's steps.
 """
 
 import json

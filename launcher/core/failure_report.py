@@ -1,0 +1,89 @@
+"""What failures mean and how they are told: many ranks, one message.
+
+Pure. Decides the kind of a failure from what a dying worker leaves, which failures are only echoes of another rank's,
+and the text a person reads. What to do about a failure is `core.lifecycle`.
+"""
+
+import re
+import signal
+from collections.abc import Iterable, Sequence
+
+from launcher.core.failure import FailureKind, WorkerFailure
+
+_KINDS: tuple[tuple[FailureKind, str], ...] = (
+    (FailureKind.OUT_OF_MEMORY, r"out of memory|OutOfMemory|MemoryError|cannot allocate memory|CUBLAS_STATUS_ALLOC"),
+    (FailureKind.STORAGE, r"No space left|Disk quota|Stale file handle|Input/output error|Read-only file system"),
+    (FailureKind.STALL, r"collective .*timed? ?out|Watchdog caught|DistBackendError.*timeout"),
+    (FailureKind.STARTUP, r"rendezvous|no orders came|init_process_group|Address already in use"),
+)
+_ECHO = re.compile(r"connection (was )?(closed|reset)( by peer)?|broken pipe|remote process exited|socket closed"
+                   r"|connect(ion)? (to .* )?(refused|failed)|ncclRemoteError", re.IGNORECASE)
+
+
+def classify(exit_code: int | None, text: str) -> FailureKind:
+    """Return the kind of failure from an exit status (negative: by that signal) and an exception's text.
+
+    The kernel ends processes with SIGKILL when memory is short, but so do people: a bare SIGKILL stays a crash.
+    """
+    for kind, pattern in _KINDS:
+        if re.search(pattern, text, re.IGNORECASE):
+            return kind
+    return FailureKind.PREEMPTION if exit_code == -signal.SIGTERM else FailureKind.WORKER_CRASH
+
+
+def died(rank: int, node: str, exit_code: int, step: int | None) -> WorkerFailure:
+    """Return the failure of a worker that ended without a word of its own."""
+    if exit_code < 0:
+        message = f"ended by {signal.Signals(-exit_code).name}"
+    else:
+        message = f"left with exit code {exit_code} and without a word"
+    return WorkerFailure(rank=rank, node=node, kind=classify(exit_code, ""), message=message, step=step)
+
+
+def is_echo(failure: WorkerFailure) -> bool:
+    """Return whether a rank failed only because it lost a peer."""
+    return _ECHO.search(failure.message) is not None
+
+
+def causes(failures: Sequence[WorkerFailure]) -> list[WorkerFailure]:
+    """Return the failures that explain the rest: all but echoes, or all if there are only echoes."""
+    return [failure for failure in failures if not is_echo(failure)] or list(failures)
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Return numbers as people list them: 0-2, 5."""
+    spans: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if spans and spans[-1][1] == number - 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in spans)
+
+
+def group(failures: Iterable[WorkerFailure]) -> list[tuple[WorkerFailure, tuple[int, ...]]]:
+    """Return one failure per distinct (kind, message) with all the ranks that had it, in order of appearance."""
+    groups: dict[tuple[str, str], list[WorkerFailure]] = {}
+    for failure in failures:
+        groups.setdefault((failure.kind, failure.message), []).append(failure)
+    return [(members[0], tuple(sorted(member.rank for member in members))) for members in groups.values()]
+
+
+def failure_report(attempt: int, step: int, failures: Sequence[WorkerFailure], log: str) -> str:
+    """Return the message a person reads: one line per distinct failure, the log, and one full traceback."""
+    told = causes(failures)
+    lines = [f"attempt {attempt} failed after step {step}: {_line(failure, ranks)}" if index == 0
+             else f"  and {_line(failure, ranks)}" for index, (failure, ranks) in enumerate(group(told))]
+    echoes = {failure.rank for failure in failures} - {failure.rank for failure in told}
+    if echoes:
+        lines.append(f"  rank{'s' * (len(echoes) > 1)} {ranges(echoes)} then lost their peers")
+    lines.append(f"  log: {log}")
+    traceback = next((failure.traceback for failure in told if failure.traceback), "")
+    return "\n".join([*lines, "", traceback.rstrip()] if traceback else lines)
+
+
+def _line(failure: WorkerFailure, ranks: Sequence[int]) -> str:
+    where = f"rank{'s' * (len(ranks) > 1)} {ranges(ranks)} (node {failure.node})"
+    doing = f" in {failure.phase}" if failure.phase else ""
+    step = f" of step {failure.step}" if failure.step else ""
+    return f"{failure.kind} on {where}{doing}{step}: {failure.message}"
