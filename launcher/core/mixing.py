@@ -1,0 +1,94 @@
+"""Which row of which source is the n-th row of a stage: arithmetic, not iteration.
+
+Decides the shares of each source and the order of rows, from the plan alone. So the data state of a run is a small
+cursor, and any number of ranks sees the same rows. How many rows a stage has is `core.planning`; how the rows of a
+step are dealt to ranks is `core.dealing`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+from typing import NamedTuple
+
+from launcher.core.permutation import bijection
+from launcher.core.run_plan import StagePlan
+
+SMALLEST_BLOCK = 64
+"""Rows: below this a block's shuffle hardly shuffles."""
+
+Weights = tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RowAddress:
+    """One packed row of a prepared source."""
+
+    source: str
+    epoch: int
+    """How often the source has been seen whole before this row, over all stages."""
+    index: int
+    """The row in the source, from 0."""
+
+
+class _Block(NamedTuple):
+    """Rows [start, start + size) of a stage, and how they are shared out."""
+
+    start: int
+    size: int
+    sources: tuple[str, ...]
+    bounds: tuple[int, ...]
+    """Where each source's part of the block ends, before the shuffle."""
+    begun: tuple[int, ...]
+    """Rows of each source in the stage before the block."""
+
+
+def quota(rows: int, weights: Mapping[str, int]) -> dict[str, int]:
+    """Return how many of a stage's first `rows` rows each source has: largest remainder, in exact integers.
+
+    Equal remainders go by name, so the order in which a recipe lists its sources does not matter.
+    """
+    total = sum(weights.values())
+    counts = {source: rows * weight // total for source, weight in weights.items()}
+    by_remainder = sorted(weights, key=lambda source: (-(rows * weights[source] % total), source))
+    for source in by_remainder[: rows - sum(counts.values())]:
+        counts[source] += 1
+    return counts
+
+
+def block_size(weights: Mapping[str, int]) -> int:
+    """Return over how many rows the shares are kept: enough that each source has at least one row.
+
+    Largest remainder can take a row back when the whole grows by less than that (the Alabama paradox); once each
+    ideal share grows by one or more between two block ends, its rounding cannot shrink.
+    """
+    return max(SMALLEST_BLOCK, -(-sum(weights.values()) // min(weights.values())))
+
+
+def locate(stage: StagePlan, row: int, lengths: Mapping[str, int], seed: int) -> RowAddress:
+    """Return the address of a stage's row (from 0 in the stage), given how many rows each source has."""
+    if not 0 <= row < stage.rows:
+        raise IndexError(f"row {row} is not in stage {stage.name}, which has {stage.rows}")
+    # A shorter last block joins the one before it: alone its shares could shrink, see `block_size`.
+    number = min(row // stage.block, max(1, stage.rows // stage.block) - 1)
+    block = _block(tuple(sorted(stage.weights.items())), stage.rows, stage.block, number)
+    place = bijection(row - block.start, block.size, f"block {seed} {stage.index} {number}".encode())
+    part = next(i for i, bound in enumerate(block.bounds) if place < bound)
+    source = block.sources[part]
+    offset = place - (block.bounds[part - 1] if part else 0)
+    return _row_of_source(source, stage.consumed_before.get(source, 0) + block.begun[part] + offset, lengths, seed)
+
+
+def _row_of_source(source: str, count: int, lengths: Mapping[str, int], seed: int) -> RowAddress:
+    epoch, position = divmod(count, lengths[source])
+    return RowAddress(source, epoch, bijection(position, lengths[source], f"epoch {seed} {epoch} {source}".encode()))
+
+
+@lru_cache(maxsize=256)
+def _block(weights: Weights, rows: int, block: int, number: int) -> _Block:
+    start = number * block
+    end = rows if rows - start < 2 * block else start + block
+    before, after = quota(start, dict(weights)), quota(end, dict(weights))
+    sources = tuple(source for source, _ in weights)
+    bounds = tuple(accumulate(after[source] - before[source] for source in sources))
+    return _Block(start, end - start, sources, bounds, tuple(before[source] for source in sources))
