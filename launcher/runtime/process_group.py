@@ -13,6 +13,8 @@ from launcher.core.attempt import WorkerOrders
 
 # Peers join within seconds of each other; on a busy file system imports differ by a minute or two.
 JOIN_TIMEOUT = timedelta(minutes=5)
+# Rank 0 publishes as soon as it has its orders; nodes get theirs within seconds of each other.
+RENDEZVOUS_TIMEOUT_S = 300.0
 # A collective waits for the slowest rank's save or evaluation; hangs are found by the controller long before.
 COLLECTIVE_TIMEOUT = timedelta(minutes=30)
 

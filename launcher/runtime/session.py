@@ -11,21 +11,20 @@ from torch import nn
 
 from launcher.core.attempt import WorkerOrders
 from launcher.core.events import Exported
-from launcher.data.packed import PackedSplit
-from launcher.data.prepare import source_index
+from launcher.core.source_index import SourceIndex
+from launcher.data.packed import PackedSplit, index_key
 from launcher.runtime.adapter import add_adapter
 from launcher.runtime.batches import Batches
 from launcher.runtime.borders import check_borders
-from launcher.runtime.engine import TrainEngine, disable_shared_memory_op
+from launcher.runtime.engine import TrainEngine, join_deepspeed
 from launcher.runtime.environment import device_of, redirect_output, set_ranks
 from launcher.runtime.evaluation import Evaluator
 from launcher.runtime.export import export_model
 from launcher.runtime.loop import Loop, Outcome, Rank
 from launcher.runtime.model import DTYPES, build_model, model_config
-from launcher.runtime.process_group import Agreement, host_store, join_store, open_groups
+from launcher.runtime.process_group import RENDEZVOUS_TIMEOUT_S, Agreement, host_store, join_store, open_groups
 from launcher.runtime.reporter import Reporter
 from launcher.runtime.stop import StopFlag
-from launcher.runtime.worker import RENDEZVOUS_TIMEOUT_S
 from launcher.storage.mailbox import Mailbox
 from launcher.storage.run_dir import RunDir
 from launcher.storage.store import Store, open_store
@@ -70,7 +69,7 @@ def _join(orders: WorkerOrders, mailbox: Mailbox, reporter: Reporter, stop: Stop
 
 def _model(orders: WorkerOrders, device: torch.device) -> nn.Module:
     plan = orders.plan
-    disable_shared_memory_op()
+    join_deepspeed()
     if orders.rank == 0:
         check_borders(model_config(plan), plan.model.attention, DTYPES[plan.model.precision], device)
     model = build_model(plan, orders.attempt.ds_config, device)
@@ -80,7 +79,8 @@ def _model(orders: WorkerOrders, device: torch.device) -> nn.Module:
 def _loop(orders: WorkerOrders, engine: TrainEngine, cache: Store, agreement: Agreement, reporter: Reporter,
           stop: StopFlag, device: torch.device) -> Loop:
     plan, attempt = orders.plan, orders.attempt
-    indexes = {name: source_index(cache, source.fingerprint) for name, source in plan.sources.items()}
+    indexes = {name: SourceIndex.from_json(cache.get(index_key(source.fingerprint)))
+               for name, source in plan.sources.items()}
     flatten = plan.model.attention == "flash_attention_2"
     train = Batches(plan, {name: PackedSplit(cache, index, "train") for name, index in indexes.items()}, device,
                     flatten=flatten)

@@ -19,8 +19,6 @@ from launcher.storage.mailbox import Mailbox
 
 # A standby may wait for as long as another attempt runs; it leaves when its lifeline closes.
 ORDERS_TIMEOUT_S = 365 * 86400.0
-# Peers import for seconds and a busy machine for a minute; rank 0 publishes as soon as it has its orders.
-RENDEZVOUS_TIMEOUT_S = 300.0
 
 
 def leave(code: int) -> NoReturn:
