@@ -18,7 +18,7 @@ class Patience:
     """After a first failure, for the other ranks to say what they saw: the first to speak is often an echo."""
     drain_s: float = 600.0
     """For a stop without a deadline: one step of a very large model, with room."""
-    grace_s: float = 5.0
+    grace_s: float = 3.0
     """Between SIGTERM and SIGKILL."""
     hurry_s: float = 1.0
     """The same after a second request to stop."""

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -126,7 +126,7 @@ def _hold(mailbox: Mailbox) -> int:
 
 
 @contextmanager
-def _signals_unblocked() -> Iterator[None]:
+def _signals_unblocked() -> Generator[None]:
     """Clear this thread's signal mask, which children inherit: Ray blocks SIGINT in its actors."""
     before = signal.pthread_sigmask(signal.SIG_SETMASK, [])
     try:
