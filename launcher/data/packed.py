@@ -15,19 +15,20 @@ contiguous piece:
     index.json                  the SourceIndex, put last: a prepared source exists if and only if this does
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Literal
 
 import numpy as np
 
+from launcher.core.packing import Packing
 from launcher.core.source_index import SourceIndex, SplitIndex
 from launcher.storage.store import Store
 
 Split = Literal["train", "holdout"]
 SPLITS: tuple[Split, ...] = ("train", "holdout")
-ROWS_PER_CHUNK = 512
+DOCUMENTS_PER_CHUNK = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +108,15 @@ def index_key(fingerprint: str) -> str:
 
 
 def write_split(store: Store, fingerprint: str, split: Split, documents: Documents,
-                rows: Sequence[Sequence[int]]) -> SplitIndex:
-    """Store the arrays of one split; each row names documents by their place in `documents`.
+                packing: Packing) -> SplitIndex:
+    """Store the arrays of one split.
 
     No label falls on the first token of a document: what precedes it in the row belongs to another.
     """
     starts = np.cumsum(documents.lengths, dtype=np.int64) - documents.lengths
     supervised = documents.supervised.copy()
     supervised[starts] = False
-    order = np.fromiter((document for row in rows for document in row), np.int64)
-    row_documents = _offsets(np.fromiter((len(row) for row in rows), np.int64, len(rows)))
+    order, row_documents = packing.order, packing.row_offsets
     row_offsets = _offsets(documents.lengths[order])[row_documents]
     labels = np.add.reduceat(supervised, starts, dtype=np.int64) if len(starts) else starts
     row_supervised = np.diff(_offsets(labels[order])[row_documents]).astype(np.int32)
@@ -125,14 +125,14 @@ def write_split(store: Store, fingerprint: str, split: Split, documents: Documen
         store.put(split_key(fingerprint, split, name), _npy(array.dtype, len(array), [array]))
 
     for name, array in (("tokens", documents.tokens), ("supervised", supervised)):
-        pieces = _rows_in_order(array, starts, documents.lengths, rows)
+        pieces = _pieces(array, starts[order], documents.lengths[order])
         store.put(split_key(fingerprint, split, name), _npy(array.dtype, int(row_offsets[-1]), pieces))
     put("row_offsets", row_offsets)
     put("row_supervised", row_supervised)
     put("row_documents", row_documents)
     put("document_lengths", documents.lengths[order])
     put("document_indexes", documents.indexes[order])
-    return SplitIndex(rows=len(rows), documents=len(order), tokens=int(row_offsets[-1]),
+    return SplitIndex(rows=packing.rows, documents=len(order), tokens=int(row_offsets[-1]),
                       supervised_tokens=int(row_supervised.sum()))
 
 
@@ -140,11 +140,11 @@ def _offsets(counts: np.ndarray) -> np.ndarray:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
 
 
-def _rows_in_order(array: np.ndarray, starts: np.ndarray, lengths: np.ndarray,
-                   rows: Sequence[Sequence[int]]) -> Iterator[np.ndarray]:
-    for first in range(0, len(rows), ROWS_PER_CHUNK):
-        yield np.concatenate([array[starts[d]:starts[d] + lengths[d]]
-                              for row in rows[first:first + ROWS_PER_CHUNK] for d in row])
+def _pieces(array: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the parts of an array that begin at `starts`, many at a time."""
+    for first in range(0, len(starts), DOCUMENTS_PER_CHUNK):
+        places = zip(starts[first:first + DOCUMENTS_PER_CHUNK], lengths[first:first + DOCUMENTS_PER_CHUNK], strict=True)
+        yield np.concatenate([array[start:start + length] for start, length in places])
 
 
 def _npy(dtype: np.dtype, length: int, pieces: Iterable[np.ndarray]) -> Iterator[bytes]:

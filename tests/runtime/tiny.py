@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from launcher.core.mixing import block_size
+from launcher.core.packing import one_per_row, pack
 from launcher.core.recipe import ModelChoice, Optimizer, Schedule
 from launcher.core.run_plan import RunPlan, SegmentPlan, SourcePlan, StagePlan
 from launcher.core.source_index import SourceIndex, SplitIndex, TokenizerFacts
@@ -39,23 +40,15 @@ def _documents(lengths: np.ndarray, random: np.random.Generator) -> Documents:
                      np.arange(len(lengths), dtype=np.int64))
 
 
-def _rows(lengths: np.ndarray, *, packed: bool) -> list[list[int]]:
-    rows: list[list[int]] = [[]]
-    for document, length in enumerate(lengths):
-        if rows[-1] and (not packed or sum(lengths[d] for d in rows[-1]) + length > LENGTH):
-            rows.append([])
-        rows[-1].append(document)
-    return rows
-
-
 def write_source(cache: LocalStore, name: str, documents: int, seed: int, *, packed: bool = True) -> SourceIndex:
     """Prepare a source of random documents of uneven lengths: the last token of each is learnt, others mostly."""
     random = np.random.default_rng(seed)
     splits: dict[str, SplitIndex] = {}
     for split, count in (("train", documents), ("holdout", max(3, documents // 8))):
         lengths = random.integers(3, LENGTH if not packed else LENGTH // 2, count)
+        packing = pack(lengths, LENGTH) if packed else one_per_row(lengths)
         splits[split] = write_split(cache, f"{name}-{packed}", split, _documents(lengths, random),  # type: ignore[arg-type]
-                                    _rows(lengths, packed=packed))
+                                    packing)
     index = SourceIndex(source=name, fingerprint=f"{name}-{packed}", sequence_length=LENGTH, read=documents, **splits)
     cache.put(index_key(index.fingerprint), index.to_json().encode())
     return index
@@ -93,7 +86,8 @@ def make_plan(indexes: Sequence[SourceIndex], model: ModelChoice, *, rows_per_st
     steps = sum(stage.steps for stage in stages)
     fields: dict[str, Any] = {
         "grade": "exact", "name": "tiny", "seed": 7, "model": model, "adapter": None, "sequence_length": LENGTH,
-        "tokenizer": TokenizerFacts(fingerprint="tiny", vocab_size=VOCABULARY, bos=1, eos=2, pad=0, chat_template=False),
+        "tokenizer": TokenizerFacts(fingerprint="tiny", vocab_size=VOCABULARY, bos=1, eos=2, pad=0,
+                                    chat_template=False),
         "rows_per_step": rows_per_step, "rows": sum(stage_rows), "steps": steps,
         "sources": {index.source: SourcePlan(fingerprint=index.fingerprint, rows=index.train.rows,
                                              tokens=index.train.tokens, supervised_tokens=index.train.supervised_tokens,
