@@ -1,0 +1,101 @@
+"""The plan of an attempt: ranks, micro-batches and the filled DeepSpeed configuration on the machines that are there.
+
+Decides how a plan runs on a cluster, never what is trained: that is the plan's. Refuses a cluster that does not fit,
+with what is needed against what is present.
+"""
+
+from typing import Any, Literal
+
+from launcher.core.attempt import AttemptPlan, Cluster, RankPlace
+from launcher.core.dealing import micro_batches
+from launcher.core.ds_config import fill
+from launcher.core.errors import Problem, Unplannable
+from launcher.core.recipe import ClusterWish
+from launcher.core.run_plan import RunPlan
+
+LARGEST_AUTOMATIC_MICRO_BATCH = 4
+"""Rows. More gains little speed once a row fills the device, and costs activation memory."""
+
+
+def plan_attempt(plan: RunPlan, wish: ClusterWish, cluster: Cluster, *, attempt: int,
+                 micro_batch: int | Literal["auto"], device: Literal["cpu", "cuda"],
+                 resume: int | None) -> AttemptPlan:
+    """Return the orders of one attempt. Raises Unplannable when the cluster is too small for the wish."""
+    _refuse_unfit(wish, cluster)
+    ranks = _ranks(wish, cluster)
+    world_size = len(ranks)
+    rows = _micro_batch(plan, micro_batch, world_size)
+    return AttemptPlan(
+        attempt=attempt, plan=plan.chain(), cluster=cluster, ranks=ranks, world_size=world_size,
+        data_parallel=world_size, micro_batch=rows, device=device, threads=_threads(wish, cluster, ranks),
+        ds_config=_ds_config(plan, rows, world_size), resume=resume,
+    )
+
+
+def workers_wanted(wish: ClusterWish, cluster: Cluster) -> int:
+    """Return how many workers an attempt has: those asked for, else one per slot."""
+    if wish.workers is not None:
+        return wish.workers
+    if wish.gpus_per_node is not None:
+        return wish.gpus_per_node * (wish.nodes or len(cluster.nodes))
+    return cluster.slots
+
+
+def _refuse_unfit(wish: ClusterWish, cluster: Cluster) -> None:
+    found: list[Problem] = []
+    needed_nodes = wish.min_nodes or wish.nodes or 1
+    if len(cluster.nodes) < needed_nodes:
+        found.append(Problem("", "cluster.nodes", f"{needed_nodes} nodes are needed and {len(cluster.nodes)} present"))
+    gpus_per_node = 0 if wish.workers is not None else wish.gpus_per_node or 0
+    found += [Problem("", "cluster.gpus_per_node", f"{gpus_per_node} GPUs are needed on {node.name} and "
+                      f"{node.slots} present") for node in cluster.nodes if node.slots < gpus_per_node]
+    if workers_wanted(wish, cluster) < 1:
+        found.append(Problem("", "cluster", "1 slot is needed and none is present; say --workers N to use CPU cores"))
+    # Workers share cores if they must, but two workers on one GPU would wait for each other in NCCL for ever.
+    gpus = sum(node.gpus for node in cluster.nodes)
+    if gpus and workers_wanted(wish, cluster) > gpus:
+        found.append(Problem("", "cluster.workers",
+                             f"{workers_wanted(wish, cluster)} GPUs are needed and {gpus} present"))
+    if found:
+        raise Unplannable(found)
+
+
+def _ranks(wish: ClusterWish, cluster: Cluster) -> tuple[RankPlace, ...]:
+    """Give each node a contiguous span of ranks: its slots first, and what is left over spread evenly."""
+    places: list[RankPlace] = []
+    for node, count in enumerate(_workers_per_node(wish, cluster)):
+        places += [RankPlace(rank=len(places) + local, node=node, local_rank=local) for local in range(count)]
+    return tuple(places)
+
+
+def _workers_per_node(wish: ClusterWish, cluster: Cluster) -> list[int]:
+    left, counts = workers_wanted(wish, cluster), [0] * len(cluster.nodes)
+    for number, node in enumerate(cluster.nodes):
+        counts[number] = min(left, wish.gpus_per_node or node.slots)
+        left -= counts[number]
+    # More workers than slots, which only a CPU cluster may have.
+    each, more = divmod(left, len(counts))
+    return [count + each + (number < more) for number, count in enumerate(counts)]
+
+
+def _micro_batch(plan: RunPlan, wanted: int | Literal["auto"], world_size: int) -> int:
+    rows_of_a_rank = -(-plan.rows_per_step // world_size)
+    return min(rows_of_a_rank, LARGEST_AUTOMATIC_MICRO_BATCH if wanted == "auto" else wanted)
+
+
+def _threads(wish: ClusterWish, cluster: Cluster, ranks: tuple[RankPlace, ...]) -> int:
+    if wish.threads is not None:
+        return wish.threads
+    workers = [sum(place.node == number for place in ranks) for number in range(len(cluster.nodes))]
+    shares = [node.cores // count for node, count in zip(cluster.nodes, workers, strict=True) if count]
+    # The same on all nodes, because the number of threads decides the order of sums on a CPU.
+    return max(1, min(shares))
+
+
+def _ds_config(plan: RunPlan, micro_batch: int, world_size: int) -> dict[str, Any]:
+    hidden_size = (plan.model.init or {}).get("hidden_size")
+    return fill(
+        plan.ds_template, micro_batch=micro_batch, world_size=world_size, precision=plan.model.precision,
+        accumulation=micro_batches(plan.rows_per_step, world_size, micro_batch), clip=plan.stages[0].optimizer.clip,
+        hidden_size=hidden_size if isinstance(hidden_size, int) else None,
+    )
