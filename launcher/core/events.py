@@ -67,8 +67,8 @@ class StageStarted(Event):
 class SourceLoss(Document):
     """A source's part in a step or evaluation."""
 
-    loss: float
-    """Summed loss over supervised tokens divided by their number."""
+    loss: float | None
+    """Summed loss over supervised tokens divided by their number; None when it is not finite."""
     supervised_tokens: int
     rows: int | None = None
 
@@ -80,12 +80,13 @@ class StepDone(Event):
     step: int
     stage: str
     segment: int
-    loss: float
-    """Before the update, full float precision: summed loss over supervised tokens divided by their number."""
+    loss: float | None
+    """Before the update, full float precision: summed loss over supervised tokens divided by their number.
+    None when it is not finite: JSON has no such number."""
     sources: dict[str, SourceLoss]
     learning_rate: float
-    grad_norm: float
-    """Before clipping."""
+    grad_norm: float | None
+    """Before clipping; None when it is not finite."""
     tokens: int
     """Without padding."""
     supervised_tokens: int

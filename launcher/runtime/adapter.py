@@ -1,5 +1,7 @@
 """Low-rank adapters (LoRA, arXiv 2106.09685) by peft around a model whose base weights stay frozen."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers import PreTrainedModel
@@ -15,7 +17,9 @@ def add_adapter(model: PreTrainedModel, adapter: Adapter, seed: int) -> nn.Modul
     from peft import LoraConfig, get_peft_model
 
     targets = adapter.targets if isinstance(adapter.targets, str) else list(adapter.targets)
-    config = LoraConfig(r=adapter.rank, lora_alpha=adapter.alpha, lora_dropout=adapter.dropout, target_modules=targets,
+    # peft divides alpha by the rank; a float is as good as the int its type asks for.
+    alpha: Any = adapter.alpha
+    config = LoraConfig(r=adapter.rank, lora_alpha=alpha, lora_dropout=adapter.dropout, target_modules=targets,
                         task_type="CAUSAL_LM")
     try:
         # peft would hold adapters in fp32 beside a bf16 base; ZeRO keeps the fp32 masters and wants one type.

@@ -47,7 +47,7 @@ def leak(config: PretrainedConfig, attention: str, dtype: torch.dtype, device: t
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
             if isinstance(getattr(module, "attention_dropout", None), float):
-                module.attention_dropout = 0.0
+                module.__dict__["attention_dropout"] = 0.0
         positions = torch.arange(LENGTH).repeat(2)[None]
         first = torch.randint(1, 64, (1, 2 * LENGTH))
         second = first.clone()

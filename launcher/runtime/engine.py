@@ -27,8 +27,8 @@ class Update:
 
     loss_sums: torch.Tensor
     """float64 [sources]: this rank's summed token losses before the update."""
-    grad_norm: float
-    """Global, before clipping."""
+    grad_norm: float | None
+    """Global, before clipping; None when it was not finite."""
     applied: bool
 
 
@@ -42,8 +42,9 @@ class TrainEngine:
         offloaded = zero.get("offload_optimizer", {}).get("device", "none") == "cpu"
         optimizer = make_optimizer(model, plan.stages[0].optimizer, device, offloaded=offloaded)
         buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-        self._engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=attempt.ds_config,
-                                                dist_init_required=False)
+        initialized = deepspeed.initialize(model=model, optimizer=optimizer, config=attempt.ds_config,
+                                           dist_init_required=False)
+        self._engine: Any = initialized[0]  # its attributes are set at run time and have no useful types
         _restore_buffers(self._engine.module, buffers)
         # Off by default outside fp16: a NaN norm would be applied, and every weight become NaN.
         self._engine.optimizer.check_grad_overflow = True
@@ -70,8 +71,9 @@ class TrainEngine:
             sums += by_source(losses, batch, self._order)
             engine.backward(losses.sum() * scale, scale_wrt_gas=False)
             engine.step()
-        norm = engine.get_global_grad_norm()
-        return Update(sums, float("nan") if norm is None else float(norm), bool(engine.was_step_applied()))
+        applied = bool(engine.was_step_applied())
+        # After a skipped step DeepSpeed still answers with the norm of the step before.
+        return Update(sums, float(engine.get_global_grad_norm()) if applied else None, applied)
 
     @torch.no_grad()
     def evaluate(self, batches: Sequence[MicroBatch]) -> torch.Tensor:

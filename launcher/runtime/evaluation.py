@@ -3,6 +3,7 @@
 When to evaluate is the loop's; which rows is the prepared source's holdout, in order. Sums add up over ranks.
 """
 
+import math
 from collections.abc import Mapping
 
 from launcher.core.events import Evaluation, SourceLoss
@@ -15,8 +16,13 @@ from launcher.runtime.reporter import Reporter
 def source_losses(sums: Mapping[str, float], supervised: Mapping[str, int],
                   rows: Mapping[str, int]) -> dict[str, SourceLoss]:
     """Return the mean loss per supervised token of each source that has rows."""
-    return {source: SourceLoss(loss=sums[source] / max(supervised[source], 1), supervised_tokens=supervised[source],
-                               rows=rows[source]) for source in rows}
+    return {source: SourceLoss(loss=mean_loss(sums[source], supervised[source]), rows=rows[source],
+                               supervised_tokens=supervised[source]) for source in rows}
+
+
+def mean_loss(total: float, supervised: int) -> float | None:
+    """Return the loss per supervised token, or None when it is not finite."""
+    return total / max(supervised, 1) if math.isfinite(total) else None
 
 
 class Evaluator:

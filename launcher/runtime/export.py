@@ -5,6 +5,7 @@ Rank 0 writes shards of bounded size into the run's store; config.json comes las
 
 import json
 from collections.abc import Iterator
+from math import prod
 from typing import Any
 
 import torch
@@ -13,7 +14,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from launcher.core.run_plan import RunPlan
-from launcher.runtime.model import DTYPES, gathered
+from launcher.runtime.model import DTYPES
+from launcher.runtime.partitions import gathered, whole_shape
 from launcher.storage.store import Store
 
 SHARD_BYTES = 2 * 10**9
@@ -47,12 +49,8 @@ def _shard_name(stem: str, number: int, count: int) -> str:
     return f"{stem}.safetensors" if count == 1 else f"{stem}-{number:05d}-of-{count:05d}.safetensors"
 
 
-def _numel(parameter: nn.Parameter) -> int:
-    return int(getattr(parameter, "ds_numel", parameter.numel()))
-
-
 def _elements(module: nn.Module, shard: Names) -> int:
-    return sum(_numel(module.get_parameter(name)) for name, _ in shard)
+    return sum(prod(whole_shape(module.get_parameter(name))) for name, _ in shard)
 
 
 def _shards(module: nn.Module, names: Names, item_bytes: int) -> list[Names]:
@@ -60,7 +58,7 @@ def _shards(module: nn.Module, names: Names, item_bytes: int) -> list[Names]:
     shards: list[Names] = [[]]
     filled = 0
     for pair in names:
-        size = _numel(module.get_parameter(pair[0])) * item_bytes
+        size = prod(whole_shape(module.get_parameter(pair[0]))) * item_bytes
         if shards[-1] and filled + size > SHARD_BYTES:
             shards.append([])
             filled = 0
@@ -107,7 +105,8 @@ def _tokenizer_files(plan: RunPlan, cache: Store) -> Iterator[tuple[str, bytes]]
 def _configs(module: nn.Module, plan: RunPlan) -> dict[str, str]:
     """Return the JSON files that say what the weights are, config.json last."""
     if plan.adapter:
-        config = module.peft_config["default"].to_dict()
+        adapted: Any = module  # peft's own class, not imported for a type
+        config = adapted.peft_config["default"].to_dict()
         config |= {"base_model_name_or_path": plan.model.path, "inference_mode": True}
         return {"adapter_config.json": json.dumps(config, indent=1, default=_plain, sort_keys=True)}
     assert isinstance(module, PreTrainedModel)

@@ -13,7 +13,7 @@ from launcher.core.run_plan import RunPlan, StagePlan
 from launcher.core.schedule import learning_rate
 from launcher.runtime.batches import Batches, StepRows
 from launcher.runtime.engine import TrainEngine, Update
-from launcher.runtime.evaluation import Evaluator, source_losses
+from launcher.runtime.evaluation import Evaluator, mean_loss, source_losses
 from launcher.runtime.process_group import Agreement
 from launcher.runtime.reporter import Reporter, resident_bytes
 from launcher.runtime.stop import StopFlag
@@ -92,7 +92,7 @@ class Loop:
                    seconds: float) -> None:
         self._reporter.event(StepDone.model_validate({
             "step": self.step, "stage": stage.name, "segment": 0,
-            "loss": sum(sums.values()) / max(rows.supervised_tokens, 1),
+            "loss": mean_loss(sum(sums.values()), rows.supervised_tokens),
             "sources": source_losses(sums, rows.supervised, rows.rows),
             "learning_rate": learning_rate(stage, self.step), "grad_norm": update.grad_norm, "tokens": rows.tokens,
             "supervised_tokens": rows.supervised_tokens, "seconds": seconds,

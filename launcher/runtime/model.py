@@ -5,7 +5,7 @@ rule; so the weights are the same on any number of ranks. Weights that exist are
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from hashlib import blake2b
 from typing import Any
 
@@ -18,6 +18,7 @@ from transformers.initialization import no_init_weights
 from launcher.core.errors import UserError
 from launcher.core.run_plan import RunPlan
 from launcher.data.model_files import model_folder
+from launcher.runtime.partitions import gathered
 from launcher.runtime.weights import SafetensorsFolder, load_weights
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -36,19 +37,6 @@ def model_config(plan: RunPlan) -> PretrainedConfig:
         return AutoConfig.for_model(architecture, **{"vocab_size": tokenizer.vocab_size, **ids, **fields})
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"model.init: {error}") from None
-
-
-def is_partitioned(parameter: nn.Parameter) -> bool:
-    """Return whether ZeRO-3 holds the parameter as slices."""
-    return hasattr(parameter, "ds_tensor")
-
-
-def gathered(parameters: list[nn.Parameter], *, write: bool = False) -> AbstractContextManager[Any]:
-    """Make whole parameters available on every rank; with `write`, rank 0's changes are kept."""
-    partitioned = [parameter for parameter in parameters if is_partitioned(parameter)]
-    if not partitioned:
-        return nullcontext()
-    return deepspeed.zero.GatheredParameters(partitioned, modifier_rank=0 if write else None)
 
 
 def build_model(plan: RunPlan, ds_config: dict[str, Any], device: torch.device) -> PreTrainedModel:

@@ -9,15 +9,14 @@ import torch
 from torch import nn
 
 from launcher.core.recipe import Optimizer
-from launcher.runtime.model import is_partitioned
+from launcher.runtime.partitions import whole_shape
 
 DECAYED, PLAIN = "decayed", "plain"
 
 
 def _decays(parameter: nn.Parameter) -> bool:
     """Return whether a parameter is a matrix: norms' weights and biases are vectors."""
-    shape = parameter.ds_shape if is_partitioned(parameter) else parameter.shape
-    return len(shape) >= 2
+    return len(whole_shape(parameter)) >= 2
 
 
 def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+from torch._C._distributed_c10d import TCPStore
 
 from launcher.core.attempt import WorkerOrders
 
@@ -19,21 +20,21 @@ RENDEZVOUS_TIMEOUT_S = 300.0
 COLLECTIVE_TIMEOUT = timedelta(minutes=30)
 
 
-def host_store(orders: WorkerOrders) -> tuple[dist.TCPStore, str, int]:
+def host_store(orders: WorkerOrders) -> tuple[TCPStore, str, int]:
     """Bind a free port on rank 0's address; return the store, the host and the port to publish."""
     place = orders.attempt.ranks[orders.rank]
     host = orders.attempt.cluster.nodes[place.node].address
-    store = dist.TCPStore(host, 0, orders.attempt.world_size, is_master=True, wait_for_workers=False,
+    store = TCPStore(host, 0, orders.attempt.world_size, is_master=True, wait_for_workers=False,
                           timeout=JOIN_TIMEOUT)
     return store, host, store.port
 
 
-def join_store(host: str, port: int, world_size: int) -> dist.TCPStore:
+def join_store(host: str, port: int, world_size: int) -> TCPStore:
     """Connect to rank 0's store."""
-    return dist.TCPStore(host, port, world_size, is_master=False, wait_for_workers=False, timeout=JOIN_TIMEOUT)
+    return TCPStore(host, port, world_size, is_master=False, wait_for_workers=False, timeout=JOIN_TIMEOUT)
 
 
-def open_groups(store: dist.TCPStore, orders: WorkerOrders) -> dist.ProcessGroup:
+def open_groups(store: TCPStore, orders: WorkerOrders) -> dist.ProcessGroup:
     """Open the main group for gradients and return the control group."""
     backend = "nccl" if orders.attempt.device == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=orders.rank, world_size=orders.attempt.world_size,

@@ -16,6 +16,7 @@ from torch import nn
 
 from launcher.core.errors import UserError
 from launcher.core.slices import Slice, zero3_slice
+from launcher.runtime.partitions import is_partitioned, own_slice, whole_shape
 
 STORED = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}
 CHUNK = 64 * 2**20
@@ -39,7 +40,7 @@ class StoredTensor:
             data = os.pread(file.fileno(), part.length * size, self.offset + part.low * size)
         if len(data) != part.length * size:
             raise UserError(f"{self.file}: ends before {part.name}; the file is not whole, fetch it again")
-        return torch.frombuffer(bytearray(data), dtype=self.dtype)
+        return torch.frombuffer(bytearray(data), dtype=self.dtype) if data else torch.empty(0, dtype=self.dtype)
 
 
 class SafetensorsFolder:
@@ -91,12 +92,12 @@ def _find(name: str, model: nn.Module, folder: SafetensorsFolder) -> StoredTenso
 
 
 def _fill(name: str, parameter: nn.Parameter, stored: StoredTensor) -> None:
-    shape = tuple(getattr(parameter, "ds_shape", parameter.shape))
+    shape = whole_shape(parameter)
     if shape != stored.shape:
         raise UserError(f"{stored.file}: {name} has shape {list(stored.shape)}, the model's config says {list(shape)}")
     whole = prod(shape)
-    if hasattr(parameter, "ds_tensor"):
-        part, target = zero3_slice(name, whole, dist.get_rank(), dist.get_world_size()), parameter.ds_tensor
+    if is_partitioned(parameter):
+        part, target = zero3_slice(name, whole, dist.get_rank(), dist.get_world_size()), own_slice(parameter)
     else:
         part, target = Slice(name, 0, whole, whole), parameter.data.view(-1)
     for low in range(0, part.length, CHUNK):

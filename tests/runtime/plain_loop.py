@@ -1,4 +1,4 @@
-"""A plain PyTorch training loop, the yardstick of the launcher's arithmetic: no DeepSpeed, no launcher code but the rows.
+"""A plain PyTorch training loop, the yardstick of the arithmetic: no DeepSpeed, no launcher code but the rows.
 
 One process, one model, the whole batch of a step one row at a time, gradients summed and divided by the step's number
 of supervised tokens once, clipped by torch, updated by torch's AdamW.
@@ -7,6 +7,7 @@ of supervised tokens once, clipped by torch, updated by torch's AdamW.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -28,7 +29,7 @@ def row_loss(model: torch.nn.Module, row: PackedRow) -> torch.Tensor:
     """Return the summed loss of a row, each document computed alone: packing is thereby part of what is checked."""
     starts = [index for index, position in enumerate(row.positions) if position == 0] + [len(row.tokens)]
     total = torch.zeros(())
-    for begin, end in zip(starts[:-1], starts[1:], strict=True):
+    for begin, end in pairwise(starts):
         tokens = torch.from_numpy(row.tokens[begin:end]).long()
         learnt = torch.from_numpy(row.supervised[begin:end])
         logits = model(input_ids=tokens[None]).logits[0, :-1].float()

@@ -36,7 +36,8 @@ class Case:
         return ", ".join(part for part in parts if part)
 
 
-def both_ways(case: Case, folder: Path, precision: str = "fp32") -> tuple[PlainResult, Result, dict[str, torch.Tensor]]:
+def both_ways(case: Case, folder: Path,
+              precision: str = "fp32") -> tuple[PlainResult, Result, dict[str, torch.Tensor]]:
     """Train 30 steps and a partial one, in two stages, plainly and with the launcher's workers."""
     cache = LocalStore(folder / "cache")
     indexes = [write_source(cache, name, 60, seed, packed=case.packed) for seed, name in enumerate(("sums", "words"))]
@@ -47,7 +48,8 @@ def both_ways(case: Case, folder: Path, precision: str = "fp32") -> tuple[PlainR
     plan = make_plan(indexes, model, rows_per_step=case.rows_per_step, stage_rows=rows,
                      optimizer=Optimizer(weight_decay=0.1, clip=case.clip))
     zero = {"sub_group_size": 4000} if case.sub_groups else {}
-    ds_config = zero_config(case.stage, case.workers, case.micro_batch, clip=case.clip, bf16=precision == "bf16", **zero)
+    ds_config = zero_config(case.stage, case.workers, case.micro_batch, clip=case.clip, bf16=precision == "bf16",
+                            **zero)
     with plain_workers(folder / "mail", case.workers) as workers:
         workers.order(folder / "run", cache.url, plan, attempt_plan(plan, case.workers, ds_config, case.micro_batch))
         plain = train_plainly(plan, {index.source: PackedSplit(cache, index, "train") for index in indexes}, base,
