@@ -18,16 +18,15 @@ contiguous piece:
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Literal
 
 import numpy as np
 
 from launcher.core.packing import Packing
 from launcher.core.source_index import SourceIndex, SplitIndex
+from launcher.data.keys import Split, split_key
+from launcher.data.keys import index_key as index_key
 from launcher.storage.store import Store
 
-Split = Literal["train", "holdout"]
-SPLITS: tuple[Split, ...] = ("train", "holdout")
 DOCUMENTS_PER_CHUNK = 1024
 
 
@@ -95,16 +94,6 @@ def restarting_positions(lengths: np.ndarray) -> np.ndarray:
 def index_of(index: SourceIndex, split: Split) -> SplitIndex:
     """Return the numbers of one split."""
     return index.train if split == "train" else index.holdout
-
-
-def split_key(fingerprint: str, split: Split, name: str) -> str:
-    """Return the key of one array of a split."""
-    return f"prepared/{fingerprint}/{split}/{name}.npy"
-
-
-def index_key(fingerprint: str) -> str:
-    """Return the key of a prepared source's index."""
-    return f"prepared/{fingerprint}/index.json"
 
 
 def write_split(store: Store, fingerprint: str, split: Split, documents: Documents,

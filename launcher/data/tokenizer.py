@@ -1,0 +1,118 @@
+"""The run's tokenizer: trained on the sources, or taken from a model's directory.
+
+Decides its files, which lie in the cache under `tokenizer/<fingerprint>/` as transformers writes and reads them; the
+facts beside them, `tokenizer/<fingerprint>.json`, are put last and say that the files are complete. Which tokenizer a
+recipe means is `data.identity`.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from launcher.core.errors import UserError
+from launcher.core.source_index import TokenizerFacts
+from launcher.data.model_files import TOKENIZER_FILES
+from launcher.storage.store import Store
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+PAD, END, TURN = "<|pad|>", "<|end|>", "<|turn|>"
+"""The special tokens of a trained tokenizer. One token ends a turn and a text alike, so generation knows one stop."""
+
+CHAT_TEMPLATE = """\
+{%- for message in messages %}
+{{- '<|turn|>' + message['role'] + '\\n' + message['content'] + '<|end|>\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+{{- '<|turn|>assistant\\n' }}
+{%- endif %}
+"""
+
+
+def stored_facts(store: Store, fingerprint: str) -> TokenizerFacts | None:
+    """Return the facts of a tokenizer in the cache, or None."""
+    try:
+        return TokenizerFacts.from_json(store.get(_facts_key(fingerprint)))
+    except KeyError:
+        return None
+
+
+def stored_tokenizer(store: Store, fingerprint: str) -> "PreTrainedTokenizerFast":
+    """Return a tokenizer in the cache, ready to use."""
+    return load_tokenizer(store.local(f"tokenizer/{fingerprint}/tokenizer.json").parent)
+
+
+def store_trained(store: Store, fingerprint: str, texts: Iterable[str], vocab_size: int) -> TokenizerFacts:
+    """Train a tokenizer on texts and put it into the cache. The same texts in the same order give the same files."""
+    with TemporaryDirectory() as folder:
+        train_tokenizer(texts, vocab_size).save_pretrained(folder)
+        return store_copied(store, fingerprint, Path(folder))
+
+
+def store_copied(store: Store, fingerprint: str, folder: Path) -> TokenizerFacts:
+    """Copy a tokenizer's files into the cache. Raises UserError if they are not a fast tokenizer's."""
+    facts = _facts(load_tokenizer(folder), fingerprint)
+    for name in TOKENIZER_FILES:
+        if (folder / name).is_file():
+            store.put(f"tokenizer/{fingerprint}/{name}", (folder / name).read_bytes())
+    store.put(_facts_key(fingerprint), facts.to_json().encode())
+    return facts
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> "PreTrainedTokenizerFast":
+    """Return a byte-level BPE with a chat template. Digits stay single, so that sums can be learnt."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.Sequence([  # pyright: ignore[reportAttributeAccessIssue]
+        pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    backend.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
+    backend.train_from_iterator(texts, trainers.BpeTrainer(
+        vocab_size=vocab_size, special_tokens=[PAD, END, TURN], show_progress=False,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet())))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=END, pad_token=PAD,
+                                        clean_up_tokenization_spaces=False)
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
+
+
+def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
+    """Return the tokenizer in a folder, without torch. Raises UserError if there is none, or it cannot be read."""
+    from transformers import PreTrainedTokenizerFast
+
+    if not (folder / "tokenizer.json").is_file():
+        raise UserError(f"{folder}: has no tokenizer.json; load the tokenizer in transformers and save it again with "
+                        "save_pretrained, which writes one")
+    try:
+        with _no_advice():
+            return PreTrainedTokenizerFast.from_pretrained(folder)
+    except Exception as error:  # tokenizers raises bare Exception for whatever it cannot parse
+        raise UserError(f"{folder}: the tokenizer cannot be read ({error}); check tokenizer.json and "
+                        "tokenizer_config.json") from None
+
+
+def _facts(tokenizer: "PreTrainedTokenizerFast", fingerprint: str) -> TokenizerFacts:
+    ids: dict[str, Any] = {"bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id, "pad": tokenizer.pad_token_id}
+    return TokenizerFacts(fingerprint=fingerprint, vocab_size=len(tokenizer),
+                          chat_template=bool(tokenizer.chat_template), **ids)
+
+
+def _facts_key(fingerprint: str) -> str:
+    return f"tokenizer/{fingerprint}.json"
+
+
+@contextmanager
+def _no_advice() -> Iterator[None]:
+    """Silence the warning that the files name another class: all that is needed of it is in tokenizer.json."""
+    logger = logging.getLogger("transformers.tokenization_utils_base")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
