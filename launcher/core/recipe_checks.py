@@ -1,0 +1,153 @@
+"""What the fields of a recipe say about each other: names that must exist, numbers that must agree.
+
+Decides on the recipe alone. What one field may say is its type in `core.recipe`; what follows from the size of the data
+is `core.planning`; whether files exist is `storage.recipes`.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+from launcher.core.errors import Problem
+from launcher.core.intervals import parse_interval, parse_steps
+from launcher.core.recipe import NAME_PATTERN, Recipe, Source, Stage
+from launcher.core.suggestions import did_you_mean
+from launcher.core.yaml_tree import Path, dotted
+
+Found = Iterator[tuple[Path, str]]
+Where = Callable[[Path], str]
+
+SHORTEST_ROW = 8
+LOSSES = {
+    "messages": ("assistant", "last_assistant", "all"), "prompt_completion": ("completion", "all"),
+    "alpaca": ("completion", "all"), "text": ("all",),
+}
+SECRET_NAME = re.compile(r"api_?key|secret|password|passwd|access_?token|auth_?token|hf_token", re.IGNORECASE)
+SECRET_VALUE = re.compile(r"(hf_|sk-|ghp_|AKIA)[A-Za-z0-9_-]{12,}")
+
+
+def check(recipe: Recipe, where: Where) -> list[Problem]:
+    """Return everything that cannot be; `where` tells the place of a path."""
+    checks = (_sources, _stages, _batch, _model, _intervals, _cluster)
+    return [Problem(where(path), dotted(path), message) for each in checks for path, message in each(recipe)]
+
+
+def check_secrets(tree: Any, where: Where, path: Path = ()) -> list[Problem]:
+    """Return the fields that look like secrets: a recipe is stored with the run, and shown."""
+    message = "looks like a secret, and a recipe is stored with its run; give it in the environment instead"
+    if isinstance(tree, dict):
+        found = [Problem(where((*path, name)), dotted((*path, name)), message)
+                 for name in cast(dict[str, Any], tree) if path[:1] != ("sources",) and SECRET_NAME.search(name)]
+        for name, value in cast(dict[str, Any], tree).items():
+            found += check_secrets(value, where, (*path, name))
+        return found
+    if isinstance(tree, list):
+        items = enumerate(cast(list[Any], tree))
+        return [problem for i, value in items for problem in check_secrets(value, where, (*path, i))]
+    if isinstance(tree, str) and SECRET_VALUE.fullmatch(tree):
+        return [Problem(where(path), dotted(path), message)]
+    return []
+
+
+def _sources(recipe: Recipe) -> Found:
+    if not recipe.sources:
+        yield ("sources",), "names no source"
+    mixed = {name for stage in recipe.stages for name in stage.mix}
+    seen: dict[Source, str] = {}
+    for name, source in recipe.sources.items():
+        path = ("sources", name)
+        if not re.fullmatch(NAME_PATTERN, name):
+            yield path, "a source's name has letters, digits, dot, dash and underscore, at most 100"
+        if name not in mixed:
+            yield path, "no stage mixes this source; use it in a mix or remove it"
+        if source in seen:
+            yield path, f"is the same as {seen[source]}; give that one a larger weight instead"
+        seen[source] = name
+        yield from _one_source(source, path)
+
+
+def _one_source(source: Source, path: Path) -> Found:
+    if source.holdout >= 1:
+        yield (*path, "holdout"), "keeps every document for evaluation, so none is left to train on"
+    if source.format and source.loss and source.loss not in LOSSES[source.format]:
+        yield (*path, "loss"), f"{source.format} has no {source.loss} tokens; use {' or '.join(LOSSES[source.format])}"
+    if source.separator is not None and source.format not in (None, "prompt_completion"):
+        yield (*path, "separator"), f"goes with format: prompt_completion, not {source.format}"
+    if source.tokens == 0:
+        yield (*path, "tokens"), "a source has at least 1 token"
+
+
+def _stages(recipe: Recipe) -> Found:
+    if not recipe.stages:
+        yield ("stages",), "has no stage"
+    first_of: dict[str, int] = {}
+    for number, stage in enumerate(recipe.stages):
+        path = ("stages", number)
+        if stage.name in first_of:
+            yield (*path, "name"), f"stage {first_of[stage.name]} has the name {stage.name} already"
+        first_of.setdefault(stage.name, number)
+        if stage.learning_rate is None and recipe.learning_rate is None:
+            yield path, "has no learning_rate, and the recipe gives no default"
+        yield from _mix(recipe, stage, path)
+
+
+def _mix(recipe: Recipe, stage: Stage, path: Path) -> Found:
+    for name in stage.mix:
+        if name not in recipe.sources:
+            yield (*path, "mix", name), f"no source has this name; {did_you_mean(name, recipe.sources)}"
+    of = stage.length.of
+    if of is not None and of not in stage.mix:
+        yield (*path, "length", "of"), f"{of} is not in the stage's mix; {did_you_mean(of, stage.mix)}"
+    if stage.length.epochs is not None and of is None and len(stage.mix) > 1:
+        yield (*path, "length"), f"say of which source the epochs are: of: {next(iter(stage.mix))}"
+    if stage.replay > 0 and path == ("stages", 0):
+        yield (*path, "replay"), "the first stage has no earlier stage to replay; remove it"
+    if stage.replay >= 1:
+        yield (*path, "replay"), "leaves no row for the stage's own mix; use less than 100%"
+
+
+def _batch(recipe: Recipe) -> Found:
+    if recipe.sequence_length < SHORTEST_ROW:
+        yield ("sequence_length",), f"{recipe.sequence_length} is too short; a row has at least {SHORTEST_ROW} tokens"
+    elif recipe.batch.tokens is not None and recipe.batch.tokens < recipe.sequence_length:
+        yield ("batch", "tokens"), f"{recipe.batch.tokens} is less than one row of {recipe.sequence_length} tokens"
+    if recipe.micro_batch != "auto" and recipe.micro_batch < 1:
+        yield ("micro_batch",), f"{recipe.micro_batch} is no number of rows; use 1 or more, or auto"
+
+
+def _model(recipe: Recipe) -> Found:
+    model = recipe.model
+    if recipe.adapter is not None and model.init is not None:
+        yield ("adapter",), "an adapter on a new model would train on random weights; remove it, or give model.path"
+    if model.attention == "flash_attention_2" and model.precision == "fp32":
+        yield ("model", "attention"), "flash_attention_2 does not compute in fp32; use sdpa, or precision: bf16"
+    if model.path is not None and model.tokenizer is not None and model.tokenizer.train is not None:
+        yield ("model", "tokenizer", "train"), "the weights of model.path know another tokenizer; use its own"
+    if recipe.adapter is not None and recipe.adapter.targets == ():
+        yield ("adapter", "targets"), "names no module; use all-linear or a list such as [q_proj, v_proj]"
+
+
+def _intervals(recipe: Recipe) -> Found:
+    try:
+        parse_interval(recipe.checkpoint.every)
+    except ValueError as error:
+        yield ("checkpoint", "every"), str(error)
+    if recipe.evaluate.every is None:
+        return
+    try:
+        parse_steps(recipe.evaluate.every)
+    except ValueError as error:
+        yield ("evaluate", "every"), str(error)
+    if not any(source.holdout for source in recipe.sources.values()):
+        yield ("evaluate", "every"), "no source keeps a holdout to evaluate; give one: holdout: 2%"
+
+
+def _cluster(recipe: Recipe) -> Found:
+    wish = recipe.cluster
+    if wish.min_nodes is not None and wish.min_nodes > (wish.nodes or 1):
+        yield ("cluster", "min_nodes"), f"{wish.min_nodes} is more than nodes, which is {wish.nodes or 1}"
+    if wish.workers is not None and wish.gpus_per_node is not None:
+        slots = (wish.nodes or 1) * wish.gpus_per_node
+        if wish.workers != slots:
+            yield ("cluster", "workers"), (f"{wish.workers} is not nodes x gpus_per_node, which is {slots}; "
+                                           "leave one of them out")

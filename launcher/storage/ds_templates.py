@@ -1,0 +1,69 @@
+"""DeepSpeed templates on disk: a JSON file beside the recipe, or a shipped one.
+
+Decides where a template is looked for, and at which line a refused field stands. What is refused is `core.ds_config`.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, cast
+
+from launcher.core.ds_config import problems
+from launcher.core.errors import Problem, RecipeInvalid
+from launcher.core.suggestions import did_you_mean
+from launcher.storage.shipped import shipped, shipped_names
+
+
+def load_template(name: str, folder: Path, place: str) -> dict[str, Any]:
+    """Return a template by path or name, looked up in `folder` first. `place` is where the recipe names it.
+
+    Raises RecipeInvalid for one that is missing, no JSON, or refused.
+    """
+    file = _find(name, folder, place)
+    text = file.read_text(encoding="utf-8", errors="replace")
+    try:
+        template = json.loads(text, object_pairs_hook=_without_duplicates)
+    except json.JSONDecodeError as error:
+        where = f"{file}:{error.lineno}:{error.colno}"
+        raise RecipeInvalid([Problem(where, "", f"is not JSON: {error.msg}")]) from None
+    except ValueError as error:
+        raise RecipeInvalid([Problem(str(file), "", str(error))]) from None
+    if not isinstance(template, dict):
+        raise RecipeInvalid([Problem(f"{file}:1:1", "", "is not a DeepSpeed configuration: expected an object")])
+    found = problems(cast(dict[str, Any], template), str(file))
+    if found:
+        raise RecipeInvalid([Problem(_line_of(each, text), each.path, each.message) for each in found])
+    return cast(dict[str, Any], template)
+
+
+def _find(name: str, folder: Path, place: str) -> Path:
+    for candidate in (name, f"{name}.json"):
+        if (path := folder / Path(candidate).expanduser()).is_file():
+            return path
+    for candidate in (name, f"{name}.json"):
+        if (found := shipped("ds_configs", candidate.removeprefix("ds_configs/"))) is not None:
+            return found
+    known = [each.removesuffix(".json") for each in shipped_names("ds_configs", ".json")]
+    reason = f"no file {name} or {name}.json beside the recipe, and none is shipped; {did_you_mean(name, known)}"
+    raise RecipeInvalid([Problem(place, "deepspeed", reason)])
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if doubled := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"has a field twice: {', '.join(doubled)}")
+    return dict(pairs)
+
+
+def _line_of(problem: Problem, text: str) -> str:
+    """Return the place with the line of the field's name, found by walking down its path; JSON keeps no places."""
+    at, found = 0, False
+    for name in problem.path.split("."):
+        match = re.compile(rf'"{re.escape(name)}"\s*:').search(text, at)
+        if match is None:
+            break
+        at, found = match.start(), True
+    if not found:
+        return problem.where
+    column = at - (text.rfind("\n", 0, at) + 1) + 1
+    return f"{problem.where}:{text.count(chr(10), 0, at) + 1}:{column}"

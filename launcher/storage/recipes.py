@@ -1,0 +1,132 @@
+"""Recipes on disk: finding them, their base and their DeepSpeed template, and making their paths absolute.
+
+Decides where a name is looked for: beside the recipe, then among what ships with launcher. What a recipe means is
+`core.recipe_text`. Source files that are missing are collected, not refused: a plan from sizes in the recipe needs
+none.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher.core.errors import Problem, RecipeInvalid
+from launcher.core.recipe import ModelChoice, Recipe
+from launcher.core.recipe_text import ParsedRecipe, base_of, parse
+from launcher.core.suggestions import did_you_mean
+from launcher.storage.ds_templates import load_template
+from launcher.storage.shipped import DATA_PREFIX, PACKAGE, shipped, shipped_names
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRecipe:
+    """A recipe with all that belongs to it on disk."""
+
+    recipe: Recipe
+    """With the paths of sources, model and tokenizer made absolute; hub ids stay as they are."""
+    text: bytes
+    """As submitted, byte for byte."""
+    file: Path
+    ds_template: dict[str, Any]
+    missing: tuple[Problem, ...]
+    """Source files that are not there."""
+
+    def require_data(self) -> None:
+        """Raise RecipeInvalid if a source's file is missing: preparing and running need all of them."""
+        if self.missing:
+            raise RecipeInvalid(self.missing)
+
+
+def load_recipe(argument: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
+    """Return the recipe at a path or of a shipped name. Raises RecipeInvalid with all its problems."""
+    file = find_recipe(argument)
+    text = _read(file)
+    base = base_of(text.decode(), str(file))
+    base_text = None if base is None else _base(base, file)
+    parsed = parse(text.decode(), str(file), base=base_text, overrides=overrides)
+    # A relative path is relative to the file it was written in, which may be the base.
+    files = (file, file if base_text is None else Path(base_text[1]))
+    recipe, missing = _absolute(parsed, files)
+    place = parsed.where(("deepspeed",))
+    template = load_template(recipe.deepspeed, _folder(place, files), place)
+    return LoadedRecipe(recipe, text, file.absolute(), template, tuple(missing))
+
+
+def find_recipe(argument: str) -> Path:
+    """Return the file of a recipe: a path, or the name of a shipped one such as quickstart."""
+    if (path := Path(argument)).is_file():
+        return path
+    name = argument.removeprefix("recipes/").removesuffix(".yaml")
+    for candidate in (f"{name}.yaml", f"{name}/{Path(name).name}.yaml"):
+        if (found := shipped("recipes", candidate)) is not None:
+            return found
+    names = shipped_names("recipes", ".yaml")
+    by_stem = [each for each in names if Path(each).stem == name]
+    if len(by_stem) == 1 and (found := shipped("recipes", by_stem[0])) is not None:
+        return found
+    known = [each.removesuffix(".yaml") for each in names] + [Path(each).stem for each in names]
+    reason = "is a folder; give the recipe file in it" if path.is_dir() else (
+        f"no such file, and no shipped recipe has this name; {did_you_mean(name, known)}")
+    raise RecipeInvalid([Problem(argument, "", reason)])
+
+
+def _read(file: Path) -> bytes:
+    try:
+        text = file.read_bytes()
+        text.decode()
+    except UnicodeDecodeError as error:
+        reason = f"is not UTF-8 text: {error.reason} at byte {error.start}"
+        raise RecipeInvalid([Problem(str(file), "", reason)]) from None
+    except OSError as error:
+        raise RecipeInvalid([Problem(str(file), "", f"cannot be read: {error.strerror}")]) from None
+    return text
+
+
+def _base(name: str, file: Path) -> tuple[str, str]:
+    path = file.parent / name
+    if not path.is_file():
+        found = shipped("recipes", name)
+        if found is None:
+            raise RecipeInvalid([Problem(str(file), "extends", f"no such file: {path}")])
+        path = found
+    return _read(path).decode(), str(path)
+
+
+def _folder(place: str, files: tuple[Path, Path]) -> Path:
+    file = next((file for file in files if place.startswith(f"{file}:")), files[0])
+    return file.parent.absolute()
+
+
+def _absolute(parsed: ParsedRecipe, files: tuple[Path, Path]) -> tuple[Recipe, list[Problem]]:
+    sources, missing = dict(parsed.recipe.sources), list[Problem]()
+    for name, source in sources.items():
+        place = parsed.where(("sources", name, "path"))
+        path = _data_path(source.path, _folder(place, files))
+        sources[name] = source.model_copy(update={"path": str(path)})
+        if not path.is_file():
+            reason = "is a folder, not a JSON lines file" if path.is_dir() else "no such file"
+            missing.append(Problem(place, f"sources.{name}.path", f"{reason}: {path}"))
+    model = _model(parsed, files)
+    return parsed.recipe.model_copy(update={"sources": sources, "model": model}), missing
+
+
+def _data_path(path: str, folder: Path) -> Path:
+    if path.startswith(DATA_PREFIX):
+        return PACKAGE / path.removeprefix(DATA_PREFIX)
+    return folder / Path(path).expanduser()
+
+
+def _model(parsed: ParsedRecipe, files: tuple[Path, Path]) -> ModelChoice:
+    model = parsed.recipe.model
+    folder = _folder(parsed.where(("model", "path")), files)
+    tokenizer = model.tokenizer
+    if tokenizer is not None and tokenizer.path is not None:
+        place = _folder(parsed.where(("model", "tokenizer", "path")), files)
+        tokenizer = tokenizer.model_copy(update={"path": _directory_or_hub_id(tokenizer.path, place)})
+    path = None if model.path is None else _directory_or_hub_id(model.path, folder)
+    return model.model_copy(update={"path": path, "tokenizer": tokenizer})
+
+
+def _directory_or_hub_id(path: str, folder: Path) -> str:
+    directory = folder / Path(path).expanduser()
+    return str(directory) if directory.is_dir() else path
