@@ -1,0 +1,140 @@
+"""The node's agent as a Ray actor: the same NodeAgent, and what it takes to live and die under Ray.
+
+Ray ends an actor on SIGTERM and kills its children with it, saved or not; so the actor takes the signal itself and
+lets its workers finish their step. When its raylet or the driver is gone it does the same.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import ray
+from ray.exceptions import GetTimeoutError, RayError
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from launcher.core.events import StopRequested
+from launcher.orchestration.gang import AgentLost
+from launcher.orchestration.node_agent import NodeAgent, SlotReport
+from launcher.storage.process_id import ProcessId, process_id
+
+WATCH_S = 0.5
+ORPHAN_GRACE_S = 10.0
+"""What workers get to finish their step, save and leave when nobody is left to ask for more."""
+CALL_TIMEOUT_S = 30.0
+"""A call takes a millisecond; a node that does not answer for this long is lost."""
+
+
+class RayNodeAgent:
+    """Runs inside the actor. Ray calls its methods one at a time in the main thread."""
+
+    def __init__(self) -> None:
+        self._agent: NodeAgent | None = None
+        self._raylet = os.getppid()
+        self._told = threading.Event()
+        signal.signal(signal.SIGTERM, lambda _number, _frame: self._told.set())
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
+
+    def start(self, slots: int, threads: int, device: str) -> None:
+        """Start this node's workers."""
+        self._agent = NodeAgent()
+        self._agent.start(slots, threads, device)
+
+    def adopt(self, scratch: str, folders: Sequence[str]) -> None:
+        """Take over standbys that the controller started on this node."""
+        self._agent = NodeAgent(Path(scratch))
+        self._agent.adopt(folders)
+
+    def process(self) -> dict[str, Any]:
+        """Return what the operating system calls this actor."""
+        return process_id().model_dump()
+
+    def deliver(self, letter: str, contents: Mapping[int, dict[str, Any]]) -> None:
+        """Put a letter into the mailboxes of some slots."""
+        self._node().deliver(letter, contents)
+
+    def poll(self) -> list[dict[str, Any]]:
+        """Return what is new of all workers."""
+        return [report.model_dump() for report in self._node().poll()]
+
+    def end(self, grace_s: float) -> bool:
+        """End all workers; return whether they are gone."""
+        return self._node().end(grace_s)
+
+    def close(self) -> None:
+        """End what is left and remove what was made here."""
+        self._node().close()
+
+    def _node(self) -> NodeAgent:
+        assert self._agent is not None, "start or adopt comes first"
+        return self._agent
+
+    def _watch(self) -> None:
+        """Leave in good order when told to or when the raylet is gone: no other process would end these workers."""
+        while not self._told.wait(WATCH_S) and os.getppid() == self._raylet:
+            pass
+        if self._agent is not None:
+            self._drain(self._agent)
+        os._exit(0)
+
+    @staticmethod
+    def _drain(agent: NodeAgent) -> None:
+        request = StopRequested(reason="orphaned", deadline=time.time() + ORPHAN_GRACE_S)
+        deadline = time.monotonic() + ORPHAN_GRACE_S
+        processes = agent.processes()
+        agent.deliver("stop", {slot: request.model_dump(mode="json") for slot in range(len(processes))})
+        while any(process.alive() for process in processes) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        agent.close()
+
+
+class RemoteAgent:
+    """The controller's side of one node's actor."""
+
+    def __init__(self, group: Any, bundle: int, resources: dict[str, float]) -> None:
+        strategy = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle)
+        # A restarted actor would come back without its workers: losing one is the controller's to judge.
+        made = ray.remote(RayNodeAgent).options(num_cpus=resources.get("CPU", 0), num_gpus=resources.get("GPU", 0),
+                                                max_restarts=0, max_task_retries=0, scheduling_strategy=strategy)
+        self._actor = made.remote()
+
+    def adopt(self, scratch: str, folders: Sequence[str]) -> None:
+        """Hand standbys over; afterwards the controller may let go of them."""
+        self._call("adopt", scratch, list(folders))
+
+    def start(self, slots: int, threads: int, device: str) -> None:
+        """Start the node's workers."""
+        self._call("start", slots, threads, device)
+
+    def process(self) -> ProcessId:
+        """Return the actor's process on its node."""
+        return ProcessId.model_validate(self._call("process"))
+
+    def deliver(self, letter: str, contents: Mapping[int, dict[str, Any]]) -> None:
+        """Put a letter into the mailboxes of some slots."""
+        self._call("deliver", letter, dict(contents))
+
+    def poll(self) -> list[SlotReport]:
+        """Return what is new of all workers."""
+        return [SlotReport.model_validate(report) for report in self._call("poll")]
+
+    def end(self, grace_s: float) -> bool:
+        """End all workers; return whether they are gone."""
+        return bool(self._call("end", grace_s, timeout_s=grace_s + CALL_TIMEOUT_S))
+
+    def close(self) -> None:
+        """End the workers, then the actor. One that is gone already has ended its workers itself."""
+        try:
+            self._call("close")
+        except AgentLost:
+            return
+        ray.kill(cast(Any, self._actor))
+
+    def _call(self, method: str, *arguments: Any, timeout_s: float = CALL_TIMEOUT_S) -> Any:
+        try:
+            return ray.get(getattr(self._actor, method).remote(*arguments), timeout=timeout_s)
+        except (RayError, GetTimeoutError) as error:
+            raise AgentLost(f"the node's agent does not answer: {error}") from error

@@ -1,0 +1,133 @@
+"""Ray itself: a private cluster for one run, or a connection to one that is there.
+
+Decides the settings of the private cluster, and never touches another Ray on the machine: addresses are explicit, the
+temporary folder is the run's own, and nothing is ended by name. Measured gains of the settings are in
+benchmarks/README.md.
+"""
+
+import logging
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from launcher.core.attempt import Cluster, Node
+from launcher.core.errors import PlatformError
+
+FOLDER = "r"
+"""Of a private cluster, in the scratch folder: one letter, for the sake of socket paths."""
+SOCKET_PATH_LIMIT = 107
+_SOCKET_TAIL = len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.log")
+OBJECT_STORE_BYTES = 80 * 2**20
+"""Nearly the smallest Ray takes: only letters and events travel through it."""
+PLACEMENT_TIMEOUT_S = 120.0
+
+ENVIRONMENT = {
+    # The agent's children would inherit niceness 15 and lose every core to whatever else runs.
+    "RAY_worker_niceness": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_SCHEDULER_EVENTS": "0",
+    "RAY_DEDUP_LOGS": "0",
+    # A driver whose cluster is gone learns it in 5 s instead of 60.
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
+    # Batch systems and the kernel have memory limits of their own: two killers with two thresholds confuse.
+    "RAY_memory_monitor_refresh_ms": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+FOREIGN = ("RAY_ADDRESS", "RAY_NAMESPACE", "RAY_RUNTIME_ENV_HOOK", "RAY_TMPDIR")
+"""Set by a surrounding Ray; any of them would redirect the private cluster."""
+
+
+def prepare_private(folder: Path) -> None:
+    """Set what a private cluster in a new folder needs. Call before ray is imported: its core reads it only then."""
+    if len(str(folder)) + _SOCKET_TAIL > SOCKET_PATH_LIMIT:
+        raise PlatformError(f"{folder}: too long for the paths of Ray's sockets ({SOCKET_PATH_LIMIT} bytes); "
+                            "set TMPDIR to a shorter path")
+    folder.mkdir(mode=0o700, parents=True)
+    for name in FOREIGN:
+        os.environ.pop(name, None)
+    # Without a token any user of this machine could submit code to the run's head.
+    token = folder / "token"
+    token.touch(mode=0o600)
+    token.write_text(secrets.token_hex(32))
+    os.environ.update(ENVIRONMENT | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)})
+
+
+def start_private(folder: Path) -> None:
+    """Start a cluster of one node for this run alone and connect to it. Raises PlatformError.
+
+    It counts one CPU, the agent's: Ray starts a Python process per CPU ahead of need, and places nothing else here.
+    """
+    _init(address="local", num_cpus=1, num_gpus=0, include_dashboard=False, _temp_dir=str(folder),
+          object_store_memory=OBJECT_STORE_BYTES)
+
+
+def connect(address: str) -> None:
+    """Connect to an existing cluster by its explicit address. Raises PlatformError."""
+    if address == "auto":
+        raise PlatformError("--address auto would take whatever Ray runs on this machine; give host:port")
+    os.environ["RAY_ADDRESS"] = address
+    _init(address=address)
+
+
+def cluster() -> Cluster:
+    """Return the live nodes of the connected cluster, in the order of their addresses."""
+    import ray
+
+    nodes = [_node(found) for found in ray.nodes() if found["Alive"]]
+    return Cluster(nodes=tuple(sorted(nodes, key=lambda node: node.address)))
+
+
+def reserve(bundles: Sequence[Mapping[str, float]], timeout_s: float = PLACEMENT_TIMEOUT_S) -> Any:
+    """Reserve one bundle per node and return the placement group. Raises PlatformError with what is missing."""
+    from ray.util.placement_group import placement_group, remove_placement_group
+
+    group = placement_group([dict(bundle) for bundle in bundles], strategy="STRICT_SPREAD")
+    if not group.wait(timeout_s):
+        remove_placement_group(group)
+        raise PlatformError(diagnosis(bundles, timeout_s))
+    return group
+
+
+def diagnosis(bundles: Sequence[Mapping[str, float]], timeout_s: float) -> str:
+    """Return why the nodes could not be had: what is needed against what is there and free."""
+    import ray
+
+    needed = f"{len(bundles)} node{'s' * (len(bundles) > 1)} with {_amounts(bundles[0])} each"
+    total, free = ray.cluster_resources(), ray.available_resources()
+    there = "; ".join(f"{node['NodeManagerAddress']}: {_amounts(node['Resources'])}"
+                      for node in ray.nodes() if node["Alive"]) or "no live node"
+    return (f"the cluster did not give what the run needs within {timeout_s:.0f} s. Needed: {needed}. "
+            f"There: {there} (in all {_amounts(total)}, free {_amounts(free)}). Ask for fewer nodes or workers, "
+            "or free what others hold: `ray status` shows it.")
+
+
+def disconnect() -> None:
+    """Leave the cluster; a private one ends."""
+    import ray
+
+    ray.shutdown()
+
+
+def _init(**settings: Any) -> None:
+    import ray
+
+    try:
+        ray.init(log_to_driver=False, configure_logging=False, logging_level=logging.ERROR, **settings)
+    except Exception as error:
+        raise PlatformError(f"Ray did not start: {type(error).__name__}: {error}") from error
+
+
+def _node(found: dict[str, Any]) -> Node:
+    resources = found["Resources"]
+    gpus, cores = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
+    return Node(name=found.get("NodeManagerHostname") or found["NodeManagerAddress"],
+                address=found["NodeManagerAddress"], slots=gpus or max(1, cores), gpus=gpus, cores=max(1, cores),
+                memory=int(resources.get("memory", 0)))
+
+
+def _amounts(resources: Mapping[str, float]) -> str:
+    shown = {name: amount for name, amount in resources.items() if name in ("CPU", "GPU")}
+    return ", ".join(f"{amount:g} {name}" for name, amount in sorted(shown.items())) or "no CPU or GPU"

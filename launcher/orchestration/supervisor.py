@@ -1,0 +1,125 @@
+"""The small process around the controller: starts it, relays what people ask, ends what it may leave behind.
+
+Lives in the command itself, imports nothing heavy, and decides nothing about the run. What it ends, it ends by pid
+and start time, as the controller and the mailboxes wrote them down.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from launcher.core.document import Document
+from launcher.core.events import StopRequested
+from launcher.orchestration.requests import Go, Stop
+from launcher.storage.process_id import ProcessId, children, process_id
+
+CONTROLLER_MODULE = "launcher.orchestration.main"
+TEMPORARY_LIMIT = 28
+"""Bytes that the temporary folder's path may have for the paths of Ray's sockets in it to fit."""
+LEAVE_S = 45.0
+"""For a controller whose input is closed: workers get 10 s, and Ray's end takes two."""
+
+Mode = Literal["plain", "embedded", "cluster"]
+
+
+class Supervisor:
+    """A controller process and everything below it, as a context: afterwards nothing of it is left."""
+
+    def __init__(self, mode: Mode, *, slots: int = 0, threads: int = 1, device: str = "cpu", address: str = "",
+                 more: Sequence[str] = ()) -> None:
+        self._options = [f"--mode={mode}", f"--slots={slots}", f"--threads={threads}", f"--device={device}",
+                         f"--address={address}", *more]
+        self.scratch = Path()
+        self._stops = 0
+
+    def __enter__(self) -> Self:
+        self.scratch = make_scratch()
+        command = [sys.executable, "-m", CONTROLLER_MODULE, str(self.scratch), *self._options]
+        with self.early_log.open("wb") as log:
+            # A session of its own: a terminal's Ctrl-C must reach the supervisor only, which relays it once.
+            self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, text=True,
+                                           start_new_session=True)
+        self.process = process_id(self._child.pid)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self._close_input()
+        try:
+            self._child.wait(LEAVE_S)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            self._child.kill()
+            self._child.wait()
+        end_leftovers(self.scratch)
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    @property
+    def early_log(self) -> Path:
+        """Return what the controller printed before its attempt had a log."""
+        return self.scratch / "controller.log"
+
+    def go(self, go: Go) -> None:
+        """Let the attempt begin."""
+        self._say(go)
+
+    def stop(self, request: StopRequested) -> None:
+        """Ask for a stop after the step; asked again, at once; asked a third time, by force."""
+        self._stops += 1
+        if self._stops > 2:
+            self._child.kill()
+        self._say(Stop(request=request, at_once=self._stops > 1))
+
+    def exit_code(self) -> int | None:
+        """Return how the controller ended (negative: by that signal), or None while it lives."""
+        return self._child.poll()
+
+    def _say(self, line: Document) -> None:
+        assert self._child.stdin is not None
+        with suppress(BrokenPipeError):  # It is gone; exit_code tells.
+            self._child.stdin.write(line.model_dump_json() + "\n")
+            self._child.stdin.flush()
+
+    def _close_input(self) -> None:
+        assert self._child.stdin is not None
+        with suppress(BrokenPipeError):
+            self._child.stdin.close()
+
+
+def make_scratch() -> Path:
+    """Make a node-local folder, for this user only, with a path short enough for Ray's sockets."""
+    parent = tempfile.gettempdir()
+    return Path(tempfile.mkdtemp(prefix="lr-", dir=parent if len(parent) <= TEMPORARY_LIMIT else "/tmp"))
+
+
+def end_leftovers(scratch: Path, patience_s: float = 10.0) -> list[ProcessId]:
+    """End what a dead controller left of its workers and its Ray, and return what there was."""
+    left = [process for process in _recorded(scratch) if process.alive()]
+    family = [*left, *(child for process in left for child in _descendants(process))]
+    for process in family:
+        process.kill()
+    deadline = time.monotonic() + patience_s
+    while any(process.alive() for process in family) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return family
+
+
+def _recorded(scratch: Path) -> Iterator[ProcessId]:
+    for letter in scratch.glob("worker-*/process.json"):
+        yield ProcessId.from_json(letter.read_bytes())
+    ray = scratch / "ray.json"
+    if ray.exists():
+        yield from (ProcessId.model_validate(process) for process in json.loads(ray.read_bytes()))
+
+
+def _descendants(process: ProcessId) -> Iterator[ProcessId]:
+    for child in children(process.pid):
+        yield child
+        yield from _descendants(child)

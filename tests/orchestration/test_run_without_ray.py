@@ -1,0 +1,153 @@
+"""Whole attempts with real processes: supervisor, controller and fake workers, without Ray."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from launcher.core.events import StopRequested
+from launcher.core.run_plan import RunPlan
+from launcher.orchestration.supervisor import Supervisor
+from launcher.storage.journal import read_journal
+from launcher.storage.process_id import ProcessId
+from launcher.storage.run_dir import RunDir
+from tests.orchestration.scenes import go_of, plan_of
+from tests.orchestration.test_worker_process import FAKE, awaited
+
+STOP = StopRequested(reason="signal", deadline=None)
+
+
+class Scene:
+    """One run from the word to go until nothing is left."""
+
+    mode = "plain"
+
+    def __init__(self, folder: Path) -> None:
+        self.run = RunDir(folder / "run")
+        self.supervisor = Supervisor(self.mode, slots=2, more=[f"--worker-module={FAKE}"])
+
+    def events(self, name: str) -> list[dict]:
+        return [event for event in read_journal(self.run) if event["event"] == name]
+
+    def ended(self) -> tuple[str, int]:
+        last = list(read_journal(self.run))[-1]
+        assert last["event"] == "run_ended"
+        return last["outcome"], last["exit_code"]
+
+    def processes(self) -> list[ProcessId]:
+        workers = [worker for event in self.events("attempt_started") for worker in event["workers"]]
+        return [ProcessId(pid=worker["pid"], started=worker["started"]) for worker in workers]
+
+    def play(self, plan: RunPlan, meanwhile=lambda scene: None) -> int:
+        with self.supervisor as supervisor:
+            supervisor.go(go_of(self.run.path, plan))
+            meanwhile(self)
+            code = awaited(lambda: supervisor.exit_code() is not None, 25.0) and supervisor.exit_code()
+        assert not any(process.alive() for process in self.processes())
+        assert not supervisor.process.alive()
+        assert not supervisor.scratch.exists()
+        return code
+
+    def wait_step(self, step: int) -> None:
+        awaited(lambda: any(event["step"] >= step for event in self.events("step")), 25.0)
+
+
+@pytest.fixture
+def scene(tmp_path):
+    return Scene(tmp_path)
+
+
+@pytest.fixture
+def behaviour(monkeypatch):
+    def misbehave(rank: int, **what: object) -> None:
+        monkeypatch.setenv("LAUNCHER_FAKE", json.dumps({str(rank): what}))
+
+    return misbehave
+
+
+def test_a_run_goes_to_its_end_and_tells_it_in_order(scene):
+    assert scene.play(plan_of(("one", 3), ("two", 2))) == 0
+    names = [event["event"] for event in read_journal(scene.run)]
+    names.remove("startup_phases")
+    assert names == ["run_started", "attempt_started", "stage_started", "step", "step", "step", "stage_started", "step",
+                     "step", "exported", "attempt_ended", "run_ended"]
+    assert [event["step"] for event in scene.events("step")] == [1, 2, 3, 4, 5]
+    assert all(event["attempt"] == 1 and event["time"] > 1e9 for event in read_journal(scene.run))
+    assert scene.ended() == ("finished", 0)
+
+
+def test_the_start_is_measured_by_phase(scene):
+    scene.play(plan_of(("one", 1)))
+    phases = scene.events("startup_phases")[0]["phases"]
+    assert {"cli", "imports", "rendezvous", "engine", "first_step"} <= set(phases)
+    assert all(start <= end for start, end in phases.values())
+
+
+def test_a_crash_is_told_and_takes_the_others_along(scene, behaviour):
+    behaviour(1, at=2, do="crash")
+    assert scene.play(plan_of(("one", 100000))) == 1
+    failure, = scene.events("failure")
+    assert (failure["kind"], failure["rank"], failure["step"]) == ("worker_crash", 1, 2)
+    assert "no such luck" in failure["traceback"]
+    assert scene.ended() == ("failed", 1)
+
+
+def test_a_killed_worker_is_noticed(scene, behaviour):
+    behaviour(1, at=2, do="die")
+    assert scene.play(plan_of(("one", 100000))) == 1
+    assert "SIGKILL" in scene.events("failure")[0]["message"]
+
+
+def test_a_stop_lets_the_step_finish_and_yields(scene):
+    def stop(scene: Scene) -> None:
+        scene.wait_step(3)
+        scene.supervisor.stop(STOP)
+
+    assert scene.play(plan_of(("one", 100000)), stop) == 75
+    assert len(scene.events("stop_requested")) == 1
+    assert scene.events("attempt_ended")[0]["step"] == scene.events("step")[-1]["step"]
+    assert scene.ended() == ("yielded", 75)
+
+
+def test_a_second_stop_does_not_wait_for_a_hanging_worker(scene, behaviour):
+    behaviour(1, at=3, do="hang")
+
+    def stop_twice(scene: Scene) -> None:
+        scene.wait_step(3)
+        scene.supervisor.stop(STOP)
+        awaited(lambda: scene.events("stop_requested"))
+        scene.supervisor.stop(STOP)
+
+    started = time.monotonic()
+    assert scene.play(plan_of(("one", 100000)), stop_twice) == 75
+    assert time.monotonic() - started < 15
+
+
+def test_a_killed_controller_leaves_nothing(scene):
+    def kill(scene: Scene) -> None:
+        scene.wait_step(2)
+        os.kill(scene.supervisor.process.pid, signal.SIGKILL)
+
+    assert scene.play(plan_of(("one", 100000)), kill) == -signal.SIGKILL
+    assert not scene.events("run_ended")
+
+
+def test_workers_leave_by_themselves_when_nobody_holds_them(scene):
+    with scene.supervisor as supervisor:
+        supervisor.go(go_of(scene.run.path, plan_of(("one", 100000))))
+        scene.wait_step(2)
+        os.kill(supervisor.process.pid, signal.SIGKILL)
+        awaited(lambda: not any(process.alive() for process in scene.processes()))
+
+
+def test_a_refused_plan_leaves_before_anything_is_written(scene):
+    with scene.supervisor as supervisor:
+        awaited(lambda: len(list(supervisor.scratch.glob("worker-*/process.json"))) == 2)
+        folder = supervisor.scratch
+        standbys = [ProcessId.from_json(path.read_bytes()) for path in folder.glob("worker-*/process.json")]
+    assert not any(process.alive() for process in standbys)
+    assert not folder.exists()
+    assert not scene.run.path.exists()
