@@ -55,9 +55,9 @@ class Agreement:
         mine = torch.tensor(values, dtype=torch.float64)
         if self._world_size == 1:
             return mine[None]
-        everyone = torch.empty(self._world_size * len(values), dtype=torch.float64)
-        dist.all_gather_into_tensor(everyone, mine, group=self._group)
-        return everyone.view(self._world_size, -1)
+        everyone = torch.empty(self._world_size, len(values), dtype=torch.float64)
+        dist.all_gather(list(everyone.unbind()), mine, group=self._group)
+        return everyone
 
     def barrier(self) -> None:
         """Wait until every rank is here."""

@@ -1,0 +1,40 @@
+"""Does an exported model hold what the run says it wrote? Read from the files alone, without loading weights."""
+
+import json
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from launcher.core.errors import PlatformError
+from launcher.runtime.weights import SafetensorsFolder
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What the files of a model directory say."""
+
+    tensors: int
+    parameters: int
+    bytes: int
+    dtypes: tuple[str, ...]
+
+
+def check_model(folder: Path, parameters: int) -> ModelFacts:
+    """Return the facts of an exported model. Raises PlatformError when something is missing, empty or cut short."""
+    tensors = SafetensorsFolder(folder).tensors
+    found = sum(prod(tensor.shape) for tensor in tensors.values())
+    if empty := [name for name, tensor in tensors.items() if prod(tensor.shape) == 0]:
+        raise PlatformError(f"{folder}: {empty[0]} is empty; the export is not whole, run the recipe again")
+    if found != parameters:
+        raise PlatformError(f"{folder}: holds {found:,} parameters where the run wrote {parameters:,}")
+    for name, tensor in tensors.items():
+        end = tensor.offset + prod(tensor.shape) * tensor.dtype.itemsize
+        if end > tensor.file.stat().st_size:
+            raise PlatformError(f"{tensor.file}: ends before {name}; the copy is not whole, export again")
+    json.loads((folder / ("adapter_config.json" if _is_adapter(folder) else "config.json")).read_bytes())
+    return ModelFacts(len(tensors), found, sum(file.stat().st_size for file in folder.glob("*.safetensors")),
+                      tuple(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()})))
+
+
+def _is_adapter(folder: Path) -> bool:
+    return (folder / "adapter_config.json").is_file()
