@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from launcher.core.errors import Problem
 from launcher.core.suggestions import did_you_mean
-from launcher.core.yaml_tree import Path, Tree, dotted, read_value
+from launcher.core.yaml_tree import FieldPath, Tree, dotted, read_value
 
 # Below a field of this name, giving a name of one group takes the names of the others away.
 EXCLUSIVE: dict[str, tuple[frozenset[str], ...]] = {
@@ -28,7 +28,7 @@ def lay_over(base: Tree, top: Tree) -> Tree:
     return merged
 
 
-def _merged(base: Any, top: Any, path: Path) -> Any:
+def _merged(base: Any, top: Any, path: FieldPath) -> Any:
     if not (isinstance(base, dict) and isinstance(top, dict)):
         return top
     below, above = cast(dict[str, Any], base), cast(dict[str, Any], top)
@@ -36,7 +36,7 @@ def _merged(base: Any, top: Any, path: Path) -> Any:
     return {**kept, **{name: _merged(kept.get(name), value, (*path, name)) for name, value in above.items()}}
 
 
-def _rivals(parent: Path, name: str) -> set[str]:
+def _rivals(parent: FieldPath, name: str) -> set[str]:
     groups = EXCLUSIVE.get(str(parent[-1]), ()) if parent else ()
     if not any(name in group for group in groups):
         return set()
@@ -59,7 +59,7 @@ def apply_overrides(tree: Tree, overrides: Sequence[str]) -> None:
 
 def _set(tree: Tree, names: tuple[str, ...], value: Any, where: str) -> None:
     """Walk to the parent, making maps that are missing, and set the value there."""
-    parent, path = tree.value, cast(Path, ())
+    parent, path = tree.value, cast(FieldPath, ())
     for name in names[:-1]:
         key = _key(parent, path, name)
         if isinstance(parent, dict) and cast(dict[str, Any], parent).get(str(key)) is None:
@@ -77,7 +77,7 @@ def _set(tree: Tree, names: tuple[str, ...], value: Any, where: str) -> None:
         places[(*path, key)] = where
 
 
-def _key(parent: Any, path: Path, name: str) -> str | int:
+def _key(parent: Any, path: FieldPath, name: str) -> str | int:
     """Return the key that a name means in a map or list. Raises ValueError where there is no such place."""
     if isinstance(parent, dict):
         return name

@@ -10,12 +10,13 @@ from typing import Any, cast
 
 from launcher.core.errors import Problem
 from launcher.core.intervals import parse_interval, parse_steps
+from launcher.core.new_models import init_problems
 from launcher.core.recipe import NAME_PATTERN, Recipe, Source, Stage
 from launcher.core.suggestions import did_you_mean
-from launcher.core.yaml_tree import Path, dotted
+from launcher.core.yaml_tree import FieldPath, dotted
 
-Found = Iterator[tuple[Path, str]]
-Where = Callable[[Path], str]
+Found = Iterator[tuple[FieldPath, str]]
+Where = Callable[[FieldPath], str]
 
 SHORTEST_ROW = 8
 LOSSES = {
@@ -32,7 +33,7 @@ def check(recipe: Recipe, where: Where) -> list[Problem]:
     return [Problem(where(path), dotted(path), message) for each in checks for path, message in each(recipe)]
 
 
-def check_secrets(tree: Any, where: Where, path: Path = ()) -> list[Problem]:
+def check_secrets(tree: Any, where: Where, path: FieldPath = ()) -> list[Problem]:
     """Return the fields that look like secrets: a recipe is stored with the run, and shown."""
     message = "looks like a secret, and a recipe is stored with its run; give it in the environment instead"
     if isinstance(tree, dict):
@@ -66,7 +67,7 @@ def _sources(recipe: Recipe) -> Found:
         yield from _one_source(source, path)
 
 
-def _one_source(source: Source, path: Path) -> Found:
+def _one_source(source: Source, path: FieldPath) -> Found:
     if source.holdout >= 1:
         yield (*path, "holdout"), "keeps every document for evaluation, so none is left to train on"
     if source.format and source.loss and source.loss not in LOSSES[source.format]:
@@ -91,7 +92,7 @@ def _stages(recipe: Recipe) -> Found:
         yield from _mix(recipe, stage, path)
 
 
-def _mix(recipe: Recipe, stage: Stage, path: Path) -> Found:
+def _mix(recipe: Recipe, stage: Stage, path: FieldPath) -> Found:
     for name in stage.mix:
         if name not in recipe.sources:
             yield (*path, "mix", name), f"no source has this name; {did_you_mean(name, recipe.sources)}"
@@ -117,6 +118,8 @@ def _batch(recipe: Recipe) -> Found:
 
 def _model(recipe: Recipe) -> Found:
     model = recipe.model
+    for field, message in init_problems(model.init) if model.init is not None else ():
+        yield ("model", "init", field), message
     if recipe.adapter is not None and model.init is not None:
         yield ("adapter",), "an adapter on a new model would train on random weights; remove it, or give model.path"
     if model.attention == "flash_attention_2" and model.precision == "fp32":

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from launcher.core.recipe import Recipe
-from launcher.core.yaml_tree import Path
+from launcher.core.yaml_tree import FieldPath
 
 
-def model_at(path: Path) -> type[BaseModel] | None:
+def model_at(path: FieldPath) -> type[BaseModel] | None:
     """Return the type of the recipe's part at a path, or None where there is a plain value."""
     found: Any = Recipe
     for part in path:
@@ -17,7 +17,7 @@ def model_at(path: Path) -> type[BaseModel] | None:
     return _model(found)
 
 
-def fields_at(path: Path) -> list[str]:
+def fields_at(path: FieldPath) -> list[str]:
     """Return the names of the fields at a path."""
     model = model_at(path)
     return list(model.model_fields) if model else []

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from launcher.core.errors import Problem
 from launcher.core.recipe_fields import fields_at
 from launcher.core.suggestions import did_you_mean
-from launcher.core.yaml_tree import Path, Tree, dotted
+from launcher.core.yaml_tree import FieldPath, Tree, dotted
 
 EXPECTED = {
     "int_type": "a whole number", "int_parsing": "a whole number", "int_from_float": "a whole number",
@@ -28,15 +28,15 @@ EXPECTED = {
 """Completes the sentence `expected ..., not VALUE`."""
 
 
-def problems_of(error: ValidationError, tree: Tree, where: Callable[[Path, bool], str]) -> list[Problem]:
+def problems_of(error: ValidationError, tree: Tree, where: Callable[[FieldPath, bool], str]) -> list[Problem]:
     """Return one problem per place. `where(path, key)` tells where a value, or its key, was written."""
-    grouped: dict[Path, list[ErrorDetails]] = {}
+    grouped: dict[FieldPath, list[ErrorDetails]] = {}
     for details in error.errors(include_url=False):
         grouped.setdefault(_path(details, tree.value), []).append(details)
     return [_problem(path, details, where) for path, details in grouped.items()]
 
 
-def _path(details: ErrorDetails, value: Any) -> Path:
+def _path(details: ErrorDetails, value: Any) -> FieldPath:
     """Return pydantic's location without the names of union members and validators that it puts in between."""
     path: list[str | int] = []
     for number, part in enumerate(details["loc"]):
@@ -51,7 +51,7 @@ def _path(details: ErrorDetails, value: Any) -> Path:
     return tuple(path)
 
 
-def _problem(path: Path, several: list[ErrorDetails], where: Callable[[Path, bool], str]) -> Problem:
+def _problem(path: FieldPath, several: list[ErrorDetails], where: Callable[[FieldPath, bool], str]) -> Problem:
     first = several[0]
     match first["type"]:
         case "missing":

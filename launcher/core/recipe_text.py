@@ -15,7 +15,7 @@ from launcher.core.overrides import apply_overrides, lay_over
 from launcher.core.recipe import Recipe
 from launcher.core.recipe_checks import check, check_secrets
 from launcher.core.recipe_messages import problems_of
-from launcher.core.yaml_tree import Path, Tree, read_tree
+from launcher.core.yaml_tree import FieldPath, Tree, read_tree
 
 EXTENDS = "extends"
 
@@ -25,7 +25,7 @@ class ParsedRecipe:
     """A recipe, and where each of its fields was written."""
 
     recipe: Recipe
-    where: Callable[[Path], str]
+    where: Callable[[FieldPath], str]
     """`file:line:column` of a field, or of the nearest part that was written; `--set ...` for an overridden one."""
 
 
@@ -92,7 +92,7 @@ def _remove(value: Any, path: Sequence[str | int]) -> None:
     del value[path[-1]]
 
 
-def _place(tree: Tree, path: Path, key: bool) -> str:
+def _place(tree: Tree, path: FieldPath, key: bool) -> str:
     places = tree.places if key else tree.values
     while path and path not in places:
         path = path[:-1]
@@ -100,7 +100,7 @@ def _place(tree: Tree, path: Path, key: bool) -> str:
     return places.get(path) or tree.places[()]
 
 
-def _where(tree: Tree) -> Callable[[Path], str]:
+def _where(tree: Tree) -> Callable[[FieldPath], str]:
     return lambda path: _place(tree, path, key=True)
 
 

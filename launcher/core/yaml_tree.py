@@ -13,7 +13,7 @@ import yaml
 
 from launcher.core.errors import Problem
 
-Path = tuple[str | int, ...]
+FieldPath = tuple[str | int, ...]
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -46,14 +46,14 @@ class Tree:
     """Values, where each was written, and what was wrong with the text."""
 
     value: Any = None
-    places: dict[Path, str] = field(default_factory=dict[Path, str])
+    places: dict[FieldPath, str] = field(default_factory=dict[FieldPath, str])
     """Where a value was written: at its key in a map, at itself in a list."""
-    values: dict[Path, str] = field(default_factory=dict[Path, str])
+    values: dict[FieldPath, str] = field(default_factory=dict[FieldPath, str])
     """Where the value itself begins."""
     problems: list[Problem] = field(default_factory=list[Problem])
 
 
-def dotted(path: Path) -> str:
+def dotted(path: FieldPath) -> str:
     """Return a path as people write it."""
     return ".".join(str(part) for part in path)
 
@@ -98,7 +98,7 @@ class _Reader:
     def __init__(self, tree: Tree, file: str) -> None:
         self._tree, self._file = tree, file
 
-    def read(self, node: yaml.Node, path: Path, inside: tuple[yaml.Node, ...]) -> Any:
+    def read(self, node: yaml.Node, path: FieldPath, inside: tuple[yaml.Node, ...]) -> Any:
         self._tree.values[path] = self._place(node)
         if any(node is outer for outer in inside):
             return self._problem(node, path, "contains itself")
@@ -109,11 +109,11 @@ class _Reader:
             return [self._item(item, (*path, i), inside) for i, item in enumerate(node.value)]
         return self._scalar(cast(yaml.ScalarNode, node), path)
 
-    def _item(self, node: yaml.Node, path: Path, inside: tuple[yaml.Node, ...]) -> Any:
+    def _item(self, node: yaml.Node, path: FieldPath, inside: tuple[yaml.Node, ...]) -> Any:
         self._tree.places[path] = self._place(node)
         return self.read(node, path, inside)
 
-    def _map(self, node: yaml.MappingNode, path: Path, inside: tuple[yaml.Node, ...]) -> dict[str, Any]:
+    def _map(self, node: yaml.MappingNode, path: FieldPath, inside: tuple[yaml.Node, ...]) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for key_node, value_node in cast("list[tuple[yaml.Node, yaml.Node]]", node.value):
             if not isinstance(key_node, yaml.ScalarNode):
@@ -129,7 +129,7 @@ class _Reader:
             values[key] = self.read(value_node, (*path, key), inside)
         return values
 
-    def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
+    def _scalar(self, node: yaml.ScalarNode, path: FieldPath) -> Any:
         text = str(node.value)
         match node.tag.removeprefix(_TAG):
             case "str":
@@ -145,7 +145,7 @@ class _Reader:
             case _:
                 return self._problem(node, path, f"the tag {node.tag} is not supported; write a plain value")
 
-    def _problem(self, node: yaml.Node, path: Path, message: str) -> None:
+    def _problem(self, node: yaml.Node, path: FieldPath, message: str) -> None:
         self._tree.problems.append(Problem(self._place(node), dotted(path), message))
 
     def _place(self, node: yaml.Node) -> str:

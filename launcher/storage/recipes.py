@@ -5,7 +5,7 @@ Decides where a name is looked for: beside the recipe, then among what ships wit
 none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from launcher.core.errors import Problem, RecipeInvalid
 from launcher.core.recipe import ModelChoice, Recipe
 from launcher.core.recipe_text import ParsedRecipe, base_of, parse
 from launcher.core.suggestions import did_you_mean
+from launcher.core.yaml_tree import FieldPath
 from launcher.storage.ds_templates import load_template
 from launcher.storage.shipped import DATA_PREFIX, PACKAGE, shipped, shipped_names
 
@@ -30,6 +31,8 @@ class LoadedRecipe:
     ds_template: dict[str, Any]
     missing: tuple[Problem, ...]
     """Source files that are not there."""
+    where: Callable[[FieldPath], str]
+    """`file:line:column` of a field, for messages of `core.planning`."""
 
     def require_data(self) -> None:
         """Raise RecipeInvalid if a source's file is missing: preparing and running need all of them."""
@@ -49,7 +52,7 @@ def load_recipe(argument: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
     recipe, missing = _absolute(parsed, files)
     place = parsed.where(("deepspeed",))
     template = load_template(recipe.deepspeed, _folder(place, files), place)
-    return LoadedRecipe(recipe, text, file.absolute(), template, tuple(missing))
+    return LoadedRecipe(recipe, text, file.absolute(), template, tuple(missing), parsed.where)
 
 
 def find_recipe(argument: str) -> Path:
