@@ -21,6 +21,93 @@ CacheOption = Annotated[str | None, typer.Option("--cache", help="Prepared data.
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
+@app.command("export")
+def export_command(run: RunArgument, out: Annotated[str, typer.Argument(metavar="OUT", help="A new directory.")]) -> None:
+    """Copy a run's model to a directory and check it."""
+    from launcher.cli.export import export_run
+
+    export_run(run, out)
+
+
+RunDirOption = Annotated[str | None, typer.Option("--run-dir", help="Default: runs/<recipe name>.")]
+WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes in all, over any number "
+                          "of cores. Stands for the recipe's whole cluster.")]
+AddressOption = Annotated[str | None, typer.Option("--address", metavar="HOST:PORT", help="An existing Ray cluster. "
+                          "Default: a private one on this machine.")]
+WithoutRayOption = Annotated[bool, typer.Option("--without-ray", help="Plain worker processes on this machine.")]
+
+
+@app.command("run")
+def run_command(recipe: RecipeArgument, run_dir: RunDirOption = None, workers: WorkersOption = None,
+                overrides: SetOption = None, cache: CacheOption = None, address: AddressOption = None,
+                without_ray: WithoutRayOption = False) -> None:
+    """Train a recipe to its end: starts, restarts and continues its run."""
+    from launcher.cli.run import RunOptions, run
+
+    options = RunOptions(run_dir, workers, tuple(overrides or ()), cache, address, without_ray)
+    raise typer.Exit(run(recipe, options))
+
+
+@app.command("resume")
+def resume_command(run: RunArgument, workers: WorkersOption = None, overrides: SetOption = None,
+                   cache: CacheOption = None, address: AddressOption = None,
+                   without_ray: WithoutRayOption = False) -> None:
+    """Continue a run from its directory."""
+    from launcher.cli.run import RunOptions, resume
+
+    options = RunOptions(None, workers, tuple(overrides or ()), cache, address, without_ray)
+    raise typer.Exit(resume(run, options))
+
+
+@app.command("status")
+def status_command(run: RunArgument, as_json: JsonOption = False) -> None:
+    """Show where a run stands."""
+    from launcher.cli.status import status
+
+    status(run, as_json=as_json)
+
+
+@app.command("logs")
+def logs_command(run: RunArgument,
+                 rank: Annotated[int | None, typer.Option("--rank", min=0, help="Whose log. Default: rank 0's and "
+                                 "the controller's.")] = None,
+                 follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the run ends.")] = False,
+                 ) -> None:
+    """Print what the workers of the newest attempt printed."""
+    from launcher.cli.logs import logs
+
+    logs(run, rank=rank, follow=follow)
+
+
+@app.command("ls")
+def ls_command(as_json: JsonOption = False) -> None:
+    """List the runs under runs/."""
+    from launcher.cli.status import ls
+
+    ls(as_json=as_json)
+
+
+@app.command("plan")
+def plan_command(
+    recipe: RecipeArgument, overrides: SetOption = None, cache: CacheOption = None, as_json: JsonOption = False,
+    cluster: Annotated[str | None, typer.Option(metavar="4x8xH100-80", help="Machines to plan for: nodes x GPUs x "
+                                                "kind-GiB.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes to plan for.")] = None,
+) -> None:
+    """Show what a recipe comes to: stages, steps, rows, tokens, epochs. Allocates nothing."""
+    from launcher.cli.plan import show_plan
+
+    show_plan(recipe, overrides or [], cache, cluster, workers, as_json)
+
+
+@app.command("schema")
+def schema_command() -> None:
+    """Print the recipe's JSON Schema, for editors."""
+    from launcher.cli.schema import show_schema
+
+    show_schema()
+
+
 def main() -> None:
     """Run the command line; map errors to one message and an exit code."""
     from launcher.core.errors import LauncherError

@@ -62,7 +62,7 @@ class Progress:
     failures: tuple[WorkerFailure, ...] = ()
     rendezvous: tuple[str, int] | None = None
     begun: bool = False
-    """The first stage has started."""
+    """Engines are built: from here on workers look at their mailboxes once a step."""
 
 
 @dataclass(frozen=True, slots=True)

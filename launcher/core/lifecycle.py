@@ -149,7 +149,7 @@ def _learn_event(progress: Progress, worker: WorkerSeen, event: dict[str, Any]) 
     match event["event"]:
         case "step":
             return replace(progress, step=max(progress.step, event["step"]))
-        case "stage_started":
+        case "engine_ready" | "stage_started":
             return replace(progress, begun=True)
         case "rendezvous":
             return replace(progress, rendezvous=(event["host"], event["port"]))

@@ -61,7 +61,9 @@ class Controller:
         return self._ended.exit_code
 
     def _observe(self) -> Observation:
-        return Observation(self._clock(), self._gang.look(), self._gang.lost_nodes, self._requests.stop, self._requests.at_once)
+        workers = self._gang.look()
+        asked = self._requests
+        return Observation(self._clock(), workers, self._gang.lost_nodes, asked.stop, asked.at_once)
 
     def _act(self, action: Action) -> None:
         match action:

@@ -22,6 +22,8 @@ _SOCKET_TAIL = len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_s
 OBJECT_STORE_BYTES = 80 * 2**20
 """Nearly the smallest Ray takes: only letters and events travel through it."""
 PLACEMENT_TIMEOUT_S = 120.0
+CPU_SLOTS = 2
+"""Workers on a node without a GPU, unless more are asked for."""
 
 ENVIRONMENT = {
     # The agent's children would inherit niceness 15 and lose every core to whatever else runs.
@@ -124,7 +126,7 @@ def _node(found: dict[str, Any]) -> Node:
     resources = found["Resources"]
     gpus, cores = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
     return Node(name=found.get("NodeManagerHostname") or found["NodeManagerAddress"],
-                address=found["NodeManagerAddress"], slots=gpus or max(1, cores), gpus=gpus, cores=max(1, cores),
+                address=found["NodeManagerAddress"], slots=gpus or CPU_SLOTS, gpus=gpus, cores=max(1, cores),
                 memory=int(resources.get("memory", 0)))
 
 

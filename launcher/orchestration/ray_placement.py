@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from launcher.core.attempt import AttemptPlan
+from launcher.core.attempt import AttemptPlan, Node
+from launcher.core.attempt_planning import plan_attempt
 from launcher.orchestration import ray_cluster
 from launcher.orchestration.node_agent import NodeAgent
 from launcher.orchestration.ray_agent import RemoteAgent
@@ -52,8 +53,7 @@ def place_on_cluster(go: Go, stopwatch: Stopwatch, address: str, requests: Reque
         requests.take_signals()
     placed = _place(go)
     slots = [sum(place.node == node for place in placed.ranks) for node in range(len(placed.cluster.nodes))]
-    kind = "GPU" if placed.device == "cuda" else "CPU"
-    bundles = [{"CPU": 1.0, "GPU": float(count)} if kind == "GPU" else {"CPU": 1.0} for count in slots]
+    bundles = [_bundle(node, count, placed) for node, count in zip(placed.cluster.nodes, slots, strict=True)]
     with stopwatch.phase("placement"):
         group = ray_cluster.reserve(bundles)
     agents = [RemoteAgent(group, index, bundle) for index, bundle in enumerate(bundles)]
@@ -65,4 +65,13 @@ def place_on_cluster(go: Go, stopwatch: Stopwatch, address: str, requests: Reque
 
 
 def _place(go: Go) -> AttemptPlan:
-    raise NotImplementedError
+    found = ray_cluster.cluster()
+    device = "cuda" if any(node.gpus for node in found.nodes) else "cpu"
+    return plan_attempt(go.plan, go.wish, found, attempt=go.attempt, micro_batch=go.micro_batch, device=device,
+                        resume=None)
+
+
+def _bundle(node: Node, slots: int, placed: AttemptPlan) -> dict[str, float]:
+    """Return what one node's agent and workers take, so that Ray places nothing else onto it."""
+    gpus = {"GPU": float(slots)} if placed.device == "cuda" else {}
+    return {"CPU": float(max(1, min(node.cores, slots * placed.threads)))} | gpus

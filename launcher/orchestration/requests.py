@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from launcher.core.attempt import AttemptPlan
 from launcher.core.document import Document
 from launcher.core.events import StopReason, StopRequested
+from launcher.core.recipe import ClusterWish
 from launcher.core.run_plan import RunPlan
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
@@ -30,10 +31,9 @@ class Go(Document):
     attempt: int
     placed: AttemptPlan | None
     """None on an existing cluster: only there is it known what nodes there are."""
-    workers: int | None = None
-    """What the person asked for, where it is not placed yet."""
-    threads: int | None = None
-    micro_batch: int | None = None
+    wish: ClusterWish = ClusterWish()
+    """What was asked for, where it is not placed yet."""
+    micro_batch: int | Literal["auto"] = "auto"
     typed: float
     """When the command was typed, UTC seconds: phases count from here."""
     phases: dict[str, tuple[float, float]]

@@ -50,8 +50,11 @@ class Stopwatch:
             case "rendezvous":
                 self._extend("rendezvous", now)
                 self.begin("engine", now)
-            case "stage_started" if "first_step" not in self._spans:
+            case "engine_ready":
                 self._extend("engine", now)
+                self.begin("base_evaluation", now)
+            case "stage_started" if "first_step" not in self._spans:
+                self._extend("base_evaluation", now)
                 self.begin("first_step", now)
             case "step":
                 self._extend("first_step", now)

@@ -7,6 +7,7 @@ from launcher.core.document import Document
 from launcher.core.errors import PlanChanged, UserError
 from launcher.core.events import RunEnded
 from launcher.core.plan_changes import changes
+from launcher.core.recipe import Recipe
 from launcher.core.run_plan import RunPlan
 from launcher.storage.journal import read_journal
 from launcher.storage.run_dir import RunDir
@@ -19,10 +20,12 @@ SHOWN = 12
 class Submission(Document):
     """How the run was asked for: what `resume` repeats."""
 
-    recipe: str
-    """The recipe file that was given; other relative paths are relative to its folder."""
+    file: str
+    """The recipe file that was given."""
     overrides: tuple[str, ...] = ()
     """The `--set` options, in order."""
+    recipe: Recipe
+    """As it was read then: overrides applied and paths absolute, so that `resume` needs no other file."""
     cache: str
     """Path or URL of the prepared data."""
 

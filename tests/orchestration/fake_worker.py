@@ -41,6 +41,7 @@ class FakeWorker:
             self.report("rendezvous", host="127.0.0.1", port=1)
         elif self.mailbox.wait("rendezvous", alive=self.alive, timeout_s=60) is None:
             return 75
+        self.report("engine_ready")
         return self.train(orders["plan"], behaviour)
 
     def train(self, plan: dict, behaviour: dict) -> int:

@@ -1,0 +1,29 @@
+"""Which run directory a person means: a path, or a name under runs/."""
+
+from pathlib import Path
+
+from launcher.core.errors import UserError
+from launcher.core.suggestions import did_you_mean
+from launcher.storage.run_dir import RunDir
+
+RUNS = Path("runs")
+
+
+def default_run_dir(name: str) -> str:
+    """Return where a recipe's run lies unless `--run-dir` says otherwise."""
+    return str(RUNS / name)
+
+
+def find_run(argument: str) -> tuple[RunDir, str]:
+    """Return the run and how the person knows it. Raises UserError with the nearest name."""
+    for candidate in (Path(argument), RUNS / argument):
+        if (candidate / RunDir.PLAN).is_file():
+            return RunDir(candidate), str(candidate)
+    known = [path.name for path in run_folders()]
+    hint = did_you_mean(argument, known) if known else "there are no runs here yet; `launcher run RECIPE` starts one"
+    raise UserError(f"{argument}: no run here; {hint}")
+
+
+def run_folders() -> list[Path]:
+    """Return the run directories under runs/."""
+    return sorted(path.parent for path in RUNS.glob(f"*/{RunDir.PLAN}"))

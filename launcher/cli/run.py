@@ -1,0 +1,158 @@
+"""The bodies of `launcher run` and `launcher resume`: from a recipe to the word to go, then watching.
+
+Starting is resuming from nothing: both come down to the same launch. The controller starts before the recipe is
+planned, so that its imports overlap with preparing and planning; a refusal closes its input and it leaves.
+"""
+
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rich.console import Console
+
+from launcher.cli.find_run import default_run_dir, find_run
+from launcher.cli.preparing import prepared_data
+from launcher.cli.watch import watch
+from launcher.core.attempt import Cluster
+from launcher.core.attempt_planning import plan_attempt, workers_wanted
+from launcher.core.planning import plan
+from launcher.core.recipe import ClusterWish, Recipe
+from launcher.data.cache import cache_store
+from launcher.orchestration.requests import Go
+from launcher.orchestration.supervisor import Mode, Supervisor
+from launcher.platforms.local import local_cluster
+from launcher.storage.lock import release_lock, take_lock
+from launcher.storage.process_id import process_id
+from launcher.storage.recipes import load_recipe
+from launcher.storage.run_dir import RunDir
+from launcher.storage.run_start import Submission, begin_run, last_end, next_attempt, read_plan, read_submission
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the command line says besides the recipe."""
+
+    run_dir: str | None = None
+    workers: int | None = None
+    overrides: tuple[str, ...] = ()
+    cache: str | None = None
+    address: str | None = None
+    without_ray: bool = False
+
+    @property
+    def mode(self) -> Mode:
+        """Return how workers are placed."""
+        return "plain" if self.without_ray else "cluster" if self.address else "embedded"
+
+
+@dataclass
+class Launch:
+    """One start of a run."""
+
+    run: RunDir
+    shown: str
+    """The run directory as the person knows it."""
+    recipe: Recipe
+    ds_template: dict[str, object]
+    text: bytes
+    submission: Submission
+    options: RunOptions
+    typed: float = field(default_factory=lambda: process_id().started)
+    phases: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def execute(self, console: Console) -> int:
+        """Run to the end of the attempt and return the exit code."""
+        if (ended := last_end(self.run)) is not None and ended.outcome == "finished":
+            console.print(f"{self.recipe.name} is finished already: the model is in {self.shown}/{RunDir.MODEL}\n"
+                          f"next   launcher status {self.shown}", highlight=False, soft_wrap=True)
+            return 0
+        wish, cluster = self._wish(), local_cluster(self._workers_here())
+        device: Literal["cpu", "cuda"] = "cuda" if cluster.nodes[0].gpus else "cpu"
+        slots = standbys(wish, cluster) if self.options.mode != "cluster" else 0
+        threads = wish.threads or max(1, cluster.nodes[0].cores // max(1, slots))
+        self._phase("cli", self.typed)
+        with Supervisor(self.options.mode, slots=slots, threads=threads, device=device,
+                        address=self.options.address or "") as supervisor:
+            go = self._plan(console, wish, None if self.options.mode == "cluster" else cluster, device)
+            holder = take_lock(self.run, supervisor.process)
+            try:
+                begin_run(self.run, go.plan, self.text, self.submission)
+                supervisor.go(go.model_copy(update={"attempt": next_attempt(self.run)}))
+                return watch(console, self.run, self.shown, supervisor)
+            finally:
+                release_lock(self.run, holder)
+
+    def _plan(self, console: Console, wish: ClusterWish, cluster: Cluster | None, device: Literal["cpu", "cuda"]) -> Go:
+        """Prepare and plan; return the word to go. Raises UserError for whatever cannot be."""
+        cache = cache_store(self.submission.cache)
+        with self._measured("prepare"):
+            prepared = prepared_data(self.recipe, cache, console)
+        with self._measured("plan"):
+            made = plan(self.recipe, prepared, self.ds_template)
+            attempt = next_attempt(self.run)
+            placed = cluster and plan_attempt(made, wish, cluster, attempt=attempt, device=device, resume=None,
+                                              micro_batch=self.recipe.micro_batch)
+        return Go(run_dir=self.run.url, cache=cache.url, plan=made, attempt=attempt, placed=placed, wish=wish,
+                  micro_batch=self.recipe.micro_batch, typed=self.typed, phases=self.phases)
+
+    def _wish(self) -> ClusterWish:
+        """Return what is asked of the cluster; `--workers` stands for all of the recipe's wish but its threads."""
+        wish = self.recipe.cluster
+        return ClusterWish(workers=self.options.workers, threads=wish.threads) if self.options.workers else wish
+
+    def _workers_here(self) -> int | None:
+        return self.options.workers or self.recipe.cluster.workers
+
+    def _phase(self, name: str, start: float) -> None:
+        self.phases[name] = (round(start - self.typed, 3), round(time.time() - self.typed, 3))
+
+    @contextmanager
+    def _measured(self, name: str) -> Generator[None]:
+        start = time.time()
+        yield
+        self._phase(name, start)
+
+
+def standbys(wish: ClusterWish, cluster: Cluster) -> int:
+    """Return how many workers to start ahead of the plan; none where the plan will be refused for its cluster."""
+    unfit = (wish.min_nodes or wish.nodes or 1) > len(cluster.nodes)
+    return 0 if unfit else workers_wanted(wish, cluster)
+
+
+def run(argument: str, options: RunOptions) -> int:
+    """Start a recipe's run, or continue it, and return the exit code."""
+    loaded = load_recipe(argument, options.overrides)
+    loaded.require_data()
+    shown = options.run_dir or default_run_dir(loaded.recipe.name)
+    submission = Submission(file=str(loaded.file), overrides=options.overrides, recipe=loaded.recipe,
+                            cache=cache_store(options.cache).url)
+    return Launch(RunDir(shown), shown, loaded.recipe, loaded.ds_template, loaded.text, submission,
+                  options).execute(console())
+
+
+def resume(argument: str, options: RunOptions) -> int:
+    """Continue a run from its directory alone and return the exit code."""
+    found, shown = find_run(argument)
+    submission = read_submission(found)
+    if options.overrides:
+        return run_again(found, shown, submission, options)
+    if options.cache:
+        submission = submission.model_copy(update={"cache": cache_store(options.cache).url})
+    return Launch(found, shown, submission.recipe, read_plan(found).ds_template, found.store.get(found.RECIPE),
+                  submission, options).execute(console())
+
+
+def run_again(found: RunDir, shown: str, submission: Submission, options: RunOptions) -> int:
+    """Continue a run with further overrides, which need the recipe's text again."""
+    overrides = (*submission.overrides, *options.overrides)
+    again = RunOptions(run_dir=shown, workers=options.workers, overrides=overrides, cache=options.cache,
+                       address=options.address, without_ray=options.without_ray)
+    return run(submission.file, again)
+
+
+def console() -> Console:
+    """Return the terminal; what a person reads of a run goes to standard output."""
+    return Console(file=sys.stdout)

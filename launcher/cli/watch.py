@@ -1,0 +1,77 @@
+"""Watching a run from the command that started it: the live view, the signals, the last words, the exit code."""
+
+import signal
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import FrameType
+
+from rich.console import Console
+
+from launcher.core.errors import INFRASTRUCTURE
+from launcher.core.events import StopRequested
+from launcher.orchestration.requests import SIGNALS
+from launcher.orchestration.supervisor import Supervisor
+from launcher.report.fold import RunFold
+from launcher.report.live import View, open_view
+from launcher.report.summary import print_summary
+from launcher.storage.journal import JournalReader
+from launcher.storage.run_dir import RunDir
+
+POLL_S = 0.1
+
+
+def watch(console: Console, run: RunDir, shown: str, supervisor: Supervisor) -> int:
+    """Follow the journal until the controller has left; return the run's exit code."""
+    reader = JournalReader(run)
+    fold = RunFold(reader.new_events())
+    attempt = fold.attempt
+    view = open_view(console)
+    try:
+        with _relaying(supervisor):
+            _follow(reader, fold, view, supervisor)
+    finally:
+        view.close()
+    if fold.end is None or fold.attempt == attempt:
+        return _died(console, run, shown, fold, supervisor)
+    print_summary(console, run, shown, fold)
+    return int(fold.end["exit_code"])
+
+
+def _follow(reader: JournalReader, fold: RunFold, view: View, supervisor: Supervisor) -> None:
+    while True:
+        # Looked at first: whatever a controller that is gone has written is read below.
+        gone = supervisor.exit_code() is not None
+        events = reader.new_events()
+        fold.add(*events)
+        if events:
+            view.show(fold, events)
+        if gone or any(event["event"] == "run_ended" for event in events):
+            return
+        time.sleep(POLL_S)
+
+
+def _died(console: Console, run: RunDir, shown: str, fold: RunFold, supervisor: Supervisor) -> int:
+    """Tell that the controller ended without a last word."""
+    code = supervisor.exit_code()
+    how = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"
+    log = run.path / run.attempt_key(fold.attempt or 1, "controller.log")
+    early = supervisor.early_log.read_text(errors="replace")[-2000:] if supervisor.early_log.exists() else ""
+    console.print(f"{fold.name or shown} was interrupted: its controller ended {how}\nlog    {log}\n{early}\n"
+                  f"next   launcher resume {shown}", highlight=False, soft_wrap=True, markup=False)
+    return INFRASTRUCTURE
+
+
+@contextmanager
+def _relaying(supervisor: Supervisor) -> Generator[None]:
+    """Relay signals as requests to stop, and restore the handlers afterwards."""
+
+    def relay(_number: int, _frame: FrameType | None) -> None:
+        supervisor.stop(StopRequested(reason="signal", deadline=None))
+
+    before = {number: signal.signal(number, relay) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

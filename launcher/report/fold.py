@@ -1,0 +1,159 @@
+"""From the journal's events to what is known of a run. Pure: no clock, no disk.
+
+Everything that shows a run (`status`, the live view, the closing summary) folds events here and nowhere else. A step
+redone after a restart appears again; the last one counts.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from launcher.core.document import Document
+from launcher.core.events import RunState
+
+RECENT = 50
+"""Steps that speed and the time left are estimated from."""
+
+
+class RunStatus(Document):
+    """What `status --json` prints. Fields may be added, never renamed."""
+
+    name: str
+    state: RunState
+    stage: str | None
+    step: int
+    steps: int
+    loss: float | None
+    attempt: int
+    workers: int
+    committed_step: int | None
+    """The newest step that a restart would continue from; None without a checkpoint."""
+    eta_seconds: float | None
+    goodput: float | None
+    """Share of the run's wall time that went into steps that count."""
+    exit_code: int | None
+
+
+class RunFold:
+    """Takes events one by one."""
+
+    def __init__(self, events: Iterable[dict[str, Any]] = ()) -> None:
+        self.name = ""
+        self.steps = 0
+        self.attempt = 0
+        self.workers: list[dict[str, Any]] = []
+        self.stages: dict[str, dict[str, Any]] = {}
+        """Every stage begun, in order."""
+        self.last_step: dict[str, Any] | None = None
+        self.recent: list[dict[str, Any]] = []
+        self.evaluations: dict[int, dict[str, Any]] = {}
+        """By step; 0 is the untouched base."""
+        self.failures: list[dict[str, Any]] = []
+        """Of the last attempt."""
+        self.exported: dict[str, Any] | None = None
+        self.stop: dict[str, Any] | None = None
+        self.end: dict[str, Any] | None = None
+        self.committed_step: int | None = None
+        self.first_time = self.last_time = 0.0
+        self.memory: int | None = None
+        """Bytes on rank 0, as last told."""
+        self._seconds: dict[int, float] = {}
+        self._away = 0.0
+        self.add(*events)
+
+    def add(self, *events: dict[str, Any]) -> None:
+        """Take more events."""
+        for event in events:
+            now = float(event["time"])
+            if event["attempt"] != self.attempt:
+                self._begin_attempt(event["attempt"], now)
+            self.first_time = self.first_time or now
+            self.last_time = max(self.last_time, now)
+            if handler := getattr(self, f"_on_{event['event']}", None):
+                handler(event)
+
+    def status(self, *, alive: bool = True) -> RunStatus:
+        """Return the run's status. `alive`: whether a controller holds the run now."""
+        step = self.last_step
+        return RunStatus(
+            name=self.name, state=self._state(alive), stage=step["stage"] if step else next(iter(self.stages), None),
+            step=step["step"] if step else 0, steps=self.steps, loss=step["loss"] if step else None,
+            attempt=self.attempt, workers=len(self.workers), committed_step=self.committed_step,
+            eta_seconds=self.eta_seconds(), goodput=self.goodput(),
+            exit_code=self.end["exit_code"] if self.end else None)
+
+    def eta_seconds(self) -> float | None:
+        """Return the time left at the pace of recent steps; None before the first one and after the end."""
+        if not self.recent or self.last_step is None or self.end:
+            return None
+        return (self.steps - self.last_step["step"]) * self._pace()
+
+    def tokens_per_second(self) -> float | None:
+        """Return the speed over recent steps, padding not counted."""
+        seconds = sum(step["seconds"] for step in self.recent)
+        return sum(step["tokens"] for step in self.recent) / seconds if seconds else None
+
+    def goodput(self) -> float | None:
+        """Return the share of wall time, without the time between attempts, spent on steps that count."""
+        wall = self.last_time - self.first_time - self._away
+        return min(1.0, sum(self._seconds.values()) / wall) if self._seconds and wall > 0 else None
+
+    def wall_seconds(self) -> float:
+        """Return how long the run has worked, without the time between attempts."""
+        return self.last_time - self.first_time - self._away
+
+    def _pace(self) -> float:
+        """Return seconds per step by the clock: evaluations and saves take time too."""
+        if len(self.recent) < 2:
+            return float(self.recent[0]["seconds"])
+        return (self.recent[-1]["time"] - self.recent[0]["time"]) / (len(self.recent) - 1)
+
+    def _state(self, alive: bool) -> RunState:
+        if self.end:
+            outcome = self.end["outcome"]
+            return "failed" if outcome == "refused" else outcome
+        if not alive:
+            return "interrupted"
+        if not self.attempt:
+            return "preparing"
+        if self.stop:
+            return "draining"
+        return "running" if self.recent else "starting"
+
+    def _begin_attempt(self, attempt: int, now: float) -> None:
+        self._away += now - self.last_time if self.last_time else 0.0
+        self.attempt = attempt
+        self.workers, self.recent, self.failures = [], [], []
+        self.stop = self.end = None
+
+    def _on_run_started(self, event: dict[str, Any]) -> None:
+        self.name, self.steps = event["name"], event["steps"]
+
+    def _on_attempt_started(self, event: dict[str, Any]) -> None:
+        self.workers = event["workers"]
+
+    def _on_stage_started(self, event: dict[str, Any]) -> None:
+        self.stages[event["stage"]] = event
+
+    def _on_step(self, event: dict[str, Any]) -> None:
+        self.last_step = event
+        self.recent = [*self.recent[1 - RECENT:], event]
+        self._seconds[event["step"]] = event["seconds"]
+        self.memory = event.get("memory_bytes", self.memory)
+
+    def _on_evaluation(self, event: dict[str, Any]) -> None:
+        self.evaluations[event["step"]] = event
+
+    def _on_failure(self, event: dict[str, Any]) -> None:
+        self.failures.append(event)
+
+    def _on_exported(self, event: dict[str, Any]) -> None:
+        self.exported = event
+
+    def _on_stop_requested(self, event: dict[str, Any]) -> None:
+        self.stop = event
+
+    def _on_checkpoint_committed(self, event: dict[str, Any]) -> None:
+        self.committed_step = event["step"]
+
+    def _on_run_ended(self, event: dict[str, Any]) -> None:
+        self.end = event

@@ -1,0 +1,99 @@
+"""The last words of a run on the terminal: how it ended, what it learnt, where the model is, what to type next."""
+
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from launcher.core.failure import WorkerFailure
+from launcher.core.failure_report import causes, failure_report
+from launcher.report.fold import RunFold
+from launcher.report.words import count, duration, loss, plural, size
+from launcher.storage.run_dir import RunDir
+
+
+def print_summary(console: Console, run: RunDir, shown: str, fold: RunFold) -> None:
+    """Print the end of a run. `shown` is the run directory as the person knows it."""
+    console.print(summary(run, shown, fold), soft_wrap=True, highlight=False)
+
+
+def summary(run: RunDir, shown: str, fold: RunFold) -> RenderableType:
+    """Return the end of a run as one block."""
+    parts: list[RenderableType] = [Text(headline(fold), style="bold")]
+    if len(fold.evaluations) > 1:
+        parts += [Text(), holdout_table(fold), Text()]
+    if fold.failures:
+        parts += [Text(told_failures(run, fold))]
+    if fold.exported:
+        parts.append(_named("model", f"{shown}/{run.MODEL}  ({count(fold.exported['parameters'])} parameters, "
+                            f"{size(fold.exported['bytes'])})"))
+    parts.append(_named("next", next_command(shown, fold)))
+    return Group(*parts)
+
+
+def headline(fold: RunFold) -> str:
+    """Return how the run ended in one sentence."""
+    status = fold.status(alive=False)
+    done = f"{plural(status.step, 'step')} of {status.steps}"
+    took = f"in {duration(fold.wall_seconds())}"
+    match status.state:
+        case "finished":
+            return f"{fold.name} finished: {plural(status.steps, 'step')}, {plural(len(fold.stages), 'stage')}, {took}"
+        case "yielded":
+            again = ("the next start continues there" if fold.committed_step
+                     else "nothing was saved, so the next start begins again at step 1")
+            return f"{fold.name} stopped as asked after {done} {took}; {again}"
+        case _:
+            return f"{fold.name} {status.state} after {done} {took}"
+
+
+def holdout_table(fold: RunFold) -> Table:
+    """Return the loss on each source's holdout at the base and after each stage."""
+    moments = _moments(fold)
+    table = Table(title="loss on holdouts", title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("source")
+    for name in moments:
+        table.add_column(name, justify="right")
+    for source in next(iter(moments.values()))["sources"]:
+        parts = [evaluation["sources"].get(source) for evaluation in moments.values()]
+        table.add_row(source, *(loss(part["loss"]) if part else "" for part in parts))
+    return table
+
+
+def told_failures(run: RunDir, fold: RunFold) -> str:
+    """Return the failures of the last attempt as one message."""
+    failures = [WorkerFailure.model_validate({name: event[name] for name in WorkerFailure.model_fields if name in event}
+                                             | {"rank": -1 if event["rank"] is None else event["rank"],
+                                                "node": event["node"] or "here"}) for event in fold.failures]
+    cause = causes(failures)[0]
+    if cause.rank < 0:
+        return f"{cause.kind}: {cause.message}\n  log: {run.attempt_key(fold.attempt, 'controller.log')}\n"
+    log = run.rank_log(fold.attempt, cause.rank).relative_to(run.path)
+    step = fold.last_step["step"] if fold.last_step else 0
+    return failure_report(fold.attempt, step, failures, str(log)) + "\n"
+
+
+def next_command(shown: str, fold: RunFold) -> str:
+    """Return what a person would type now."""
+    match fold.status(alive=False).state:
+        case "finished":
+            return f"launcher export {shown} OUT    launcher status {shown}"
+        case "failed":
+            return f"launcher logs {shown}    launcher resume {shown}"
+        case _:
+            return f"launcher resume {shown}"
+
+
+def _moments(fold: RunFold) -> dict[str, dict[str, Any]]:
+    """Return the evaluations at the base and at each stage's end, by the stage's name."""
+    moments = {"base": fold.evaluations[0]} if 0 in fold.evaluations else {}
+    for name, stage in fold.stages.items():
+        last = stage["step"] + stage["steps"] - 1
+        if last in fold.evaluations:
+            moments[f"after {name}"] = fold.evaluations[last]
+    return moments or {f"step {step}": evaluation for step, evaluation in fold.evaluations.items()}
+
+
+def _named(label: str, text: str) -> Text:
+    return Text.assemble((f"{label:<7}", "dim"), text)
