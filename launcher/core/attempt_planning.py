@@ -6,6 +6,7 @@ with what is needed against what is present.
 
 from typing import Any, Literal
 
+from launcher.core.architectures import known_facts
 from launcher.core.attempt import AttemptPlan, Cluster, RankPlace
 from launcher.core.dealing import micro_batches
 from launcher.core.ds_config import fill
@@ -24,7 +25,7 @@ def plan_attempt(plan: RunPlan, wish: ClusterWish, cluster: Cluster, *, attempt:
     _refuse_unfit(wish, cluster)
     ranks = _ranks(wish, cluster)
     world_size = len(ranks)
-    rows = _micro_batch(plan, micro_batch, world_size)
+    rows = choose_micro_batch(plan.rows_per_step, micro_batch, world_size)
     return AttemptPlan(
         attempt=attempt, plan=plan.chain(), cluster=cluster, ranks=ranks, world_size=world_size,
         data_parallel=world_size, micro_batch=rows, device=device, threads=_threads(wish, cluster, ranks),
@@ -37,8 +38,15 @@ def workers_wanted(wish: ClusterWish, cluster: Cluster) -> int:
     if wish.workers is not None:
         return wish.workers
     if wish.gpus_per_node is not None:
-        return wish.gpus_per_node * (wish.nodes or len(cluster.nodes))
+        # Between min_nodes and nodes, an attempt takes what is there.
+        return wish.gpus_per_node * min(wish.nodes or len(cluster.nodes), len(cluster.nodes))
     return cluster.slots
+
+
+def choose_micro_batch(rows_per_step: int, wanted: int | Literal["auto"], world_size: int) -> int:
+    """Return the rows that a rank computes at once: never more than it has in a full step."""
+    rows_of_a_rank = -(-rows_per_step // world_size)
+    return min(rows_of_a_rank, LARGEST_AUTOMATIC_MICRO_BATCH if wanted == "auto" else wanted)
 
 
 def _refuse_unfit(wish: ClusterWish, cluster: Cluster) -> None:
@@ -78,11 +86,6 @@ def _workers_per_node(wish: ClusterWish, cluster: Cluster) -> list[int]:
     return [count + each + (number < more) for number, count in enumerate(counts)]
 
 
-def _micro_batch(plan: RunPlan, wanted: int | Literal["auto"], world_size: int) -> int:
-    rows_of_a_rank = -(-plan.rows_per_step // world_size)
-    return min(rows_of_a_rank, LARGEST_AUTOMATIC_MICRO_BATCH if wanted == "auto" else wanted)
-
-
 def _threads(wish: ClusterWish, cluster: Cluster, ranks: tuple[RankPlace, ...]) -> int:
     if wish.threads is not None:
         return wish.threads
@@ -93,7 +96,8 @@ def _threads(wish: ClusterWish, cluster: Cluster, ranks: tuple[RankPlace, ...]) 
 
 
 def _ds_config(plan: RunPlan, micro_batch: int, world_size: int) -> dict[str, Any]:
-    hidden_size = (plan.model.init or {}).get("hidden_size")
+    facts = known_facts(plan.model.path) if plan.model.path else None
+    hidden_size = facts.hidden_size if facts else (plan.model.init or {}).get("hidden_size")
     return fill(
         plan.ds_template, micro_batch=micro_batch, world_size=world_size, precision=plan.model.precision,
         accumulation=micro_batches(plan.rows_per_step, world_size, micro_batch), clip=plan.stages[0].optimizer.clip,

@@ -33,13 +33,16 @@ class StageForecast(Document):
 
 
 class Waste(Document):
-    """Micro-batches without any row, computed because all ranks take part in every collective."""
+    """What an uneven number of workers costs a full step: every rank takes as long as the one with most rows."""
 
     world_size: int
     micro_batch: int
-    share: float
+    empty: float
+    """Share of the micro-batches that carry no row, computed because all ranks take part in every collective."""
+    idle: float
+    """Share of the workers' time that computes no row."""
     nearest_batch: int
-    """Rows of the batch nearest to the recipe's that has no waste."""
+    """Rows of the batch nearest to the recipe's that wastes nothing."""
 
 
 class Forecast(Document):
@@ -60,9 +63,10 @@ def forecast(plan: RunPlan) -> Forecast:
 def waste(plan: RunPlan, world_size: int, micro_batch: int) -> Waste:
     """Return how much of a full step on this many workers computes nothing."""
     rows = plan.rows_per_step
-    share = zero_weight_share(rows, world_size, micro_batch)
-    nearest = rows if not share else max(1, (rows + world_size // 2) // world_size) * world_size
-    return Waste(world_size=world_size, micro_batch=micro_batch, share=share, nearest_batch=nearest)
+    places = -(-rows // world_size) * world_size
+    return Waste(world_size=world_size, micro_batch=micro_batch, idle=1 - rows / places,
+                 empty=zero_weight_share(rows, world_size, micro_batch),
+                 nearest_batch=max(1, (rows + world_size // 2) // world_size) * world_size)
 
 
 def _stage(plan: RunPlan, stage: StagePlan) -> StageForecast:

@@ -52,6 +52,12 @@ def test_workers_may_be_fewer_or_more_than_slots(workers, nodes):
     assert planned.threads == max(1, 2 // max(nodes))
 
 
+def test_an_attempt_takes_the_nodes_that_are_there_down_to_the_least():
+    wish = {"nodes": 4, "min_nodes": 2, "gpus_per_node": 2}
+    assert attempt(wish, cluster(2, 2, 2, gpus=2), device="cuda").world_size == 6
+    assert attempt(wish, cluster(2, 2, 2, 2, 2, gpus=2), device="cuda").world_size == 8
+
+
 def test_threads_are_the_cores_of_the_node_over_its_workers():
     assert attempt({"workers": 2}, cluster(2)).threads == 4
     assert attempt({"workers": 2, "threads": 3}, cluster(2)).threads == 3

@@ -138,9 +138,10 @@ def test_evaluation_and_export_follow_the_recipe():
     assert (made.evaluate_every, made.export_dtype) == (5, "bf16")
 
 
-@pytest.mark.parametrize(("world", "micro", "share", "nearest"), [(2, 3, 0, 6), (3, 2, 0, 6), (4, 2, 0, 6),
-                                                                  (4, 1, 0.25, 8), (8, 1, 0.25, 8)])
-def test_waste_names_the_nearest_batch_without_any(world, micro, share, nearest):
+@pytest.mark.parametrize(("world", "micro", "empty", "idle", "nearest"), [
+    (2, 3, 0, 0, 6), (3, 2, 0, 0, 6), (4, 2, 0, 0.25, 8), (4, 1, 0.25, 0.25, 8), (8, 1, 0.25, 0.25, 8),
+])  # fmt: skip
+def test_waste_names_the_nearest_batch_without_any(world, micro, empty, idle, nearest):
     made = planned({"a": 50}, [{"length": {"steps": 7}, "mix": {"a": 1}}])
     found = waste(made, world, micro)
-    assert (found.share, found.nearest_batch) == (share, nearest)
+    assert (found.empty, found.idle, found.nearest_batch) == (empty, idle, nearest)

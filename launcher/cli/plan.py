@@ -1,0 +1,151 @@
+"""`launcher plan`: what a recipe comes to, before anything is allocated.
+
+Prints only. The plan is `core.planning`, what it comes to `core.forecast`; data that was prepared is looked up, and
+without any the plan is estimated from the sizes in the recipe.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from launcher.core.architectures import ModelFacts, facts_of_config, known_facts
+from launcher.core.attempt import AttemptPlan
+from launcher.core.attempt_planning import choose_micro_batch, plan_attempt
+from launcher.core.cluster_spec import parse_cluster
+from launcher.core.errors import LauncherError
+from launcher.core.forecast import Forecast, Waste, forecast, waste
+from launcher.core.planning import plan
+from launcher.core.recipe import ClusterWish, Recipe
+from launcher.core.run_plan import RunPlan
+from launcher.core.source_index import Prepared
+from launcher.storage.recipes import LoadedRecipe, load_recipe
+
+
+def show_plan(recipe: str, overrides: Sequence[str], cache: str | None, cluster: str | None, workers: int | None,
+              as_json: bool) -> None:
+    """Print the plan of a recipe, as a table or as JSON."""
+    loaded = load_recipe(recipe, overrides)
+    made = plan(loaded.recipe, _prepared(loaded, cache), loaded.ds_template, where=loaded.where)
+    facts = _facts(made)
+    attempt = _attempt(made, loaded.recipe, cluster, workers)
+    lost = waste(made, attempt.data_parallel, attempt.micro_batch) if attempt else _waste(made, loaded.recipe, workers)
+    if as_json:
+        print(json.dumps(_as_json(made, forecast(made), facts, lost), indent=1))
+    else:
+        _print(made, forecast(made), facts, lost, recipe)
+
+
+def _prepared(loaded: LoadedRecipe, cache: str | None) -> Prepared | None:
+    """Return what was prepared, or None where sizes in the recipe must do."""
+    sized = all(source.tokens is not None for source in loaded.recipe.sources.values())
+    if loaded.missing:
+        if not sized:
+            loaded.require_data()
+        return None
+    from launcher.data.cache import cache_store
+    from launcher.data.prepare import look_up
+
+    try:
+        return look_up(loaded.recipe, cache_store(cache))
+    except LauncherError as error:
+        if not sized:
+            raise
+        sys.stderr.write(f"launcher: estimated from the sizes in the recipe, because {error}\n")
+        return None
+
+
+def _attempt(made: RunPlan, recipe: Recipe, cluster: str | None, workers: int | None) -> AttemptPlan | None:
+    if cluster is None:
+        return None
+    wish = recipe.cluster if workers is None else recipe.cluster.model_copy(update={"workers": workers})
+    return plan_attempt(made, wish, parse_cluster(cluster), attempt=1, micro_batch=recipe.micro_batch, device="cuda",
+                        resume=None)
+
+
+def _waste(made: RunPlan, recipe: Recipe, workers: int | None) -> Waste | None:
+    """Return the waste on the workers asked for, if the recipe or the command says how many."""
+    wish: ClusterWish = recipe.cluster
+    wanted = workers or wish.workers or (wish.gpus_per_node or 0) * (wish.nodes or 1)
+    if not wanted:
+        return None
+    return waste(made, wanted, choose_micro_batch(made.rows_per_step, recipe.micro_batch, wanted))
+
+
+def _facts(made: RunPlan) -> ModelFacts | None:
+    model = made.model
+    if model.init is not None:
+        train = model.tokenizer.train if model.tokenizer else None
+        trained = made.tokenizer.vocab_size if made.tokenizer else train.vocab_size if train else None
+        return facts_of_config(model.init, trained)
+    config = Path(model.path or "") / "config.json"
+    if config.is_file():
+        return facts_of_config(json.loads(config.read_text(encoding="utf-8")))
+    return known_facts(model.path or "")
+
+
+def _as_json(made: RunPlan, comes_to: Forecast, facts: ModelFacts | None, lost: Waste | None) -> dict[str, Any]:
+    return {
+        **made.model_dump(mode="json"), "chain": made.chain(), "forecast": comes_to.model_dump(mode="json"),
+        "parameters": facts.parameters if facts else None, "cluster": lost.model_dump(mode="json") if lost else None,
+    }
+
+
+def _print(made: RunPlan, comes_to: Forecast, facts: ModelFacts | None, lost: Waste | None, recipe: str) -> None:
+    # Without a terminal rich would guess 80 columns and cut names; a pipe has no width.
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    console.print(f"[bold]{made.name}[/bold]  {made.grade} plan: {made.steps:,} steps, {made.rows:,} rows, "
+                  f"{short(comes_to.tokens)} tokens")
+    console.print(_model_lines(made, facts))
+    console.print(f"batch    {made.rows_per_step} rows of {made.sequence_length} tokens, "
+                  f"{short(made.rows_per_step * made.sequence_length)} tokens a step at most")
+    if lost:
+        console.print(_cluster_line(lost))
+    console.print(_table(comes_to))
+    if made.grade == "estimated":
+        console.print(f"Sizes are the recipe's own. Exact after: launcher prepare {recipe}")
+    console.print(f"next     launcher run {recipe}")
+
+
+def _model_lines(made: RunPlan, facts: ModelFacts | None) -> str:
+    name = made.model.path or f"a new {(made.model.init or {})['architecture']}"
+    line = f"model    {name}, {made.model.precision}" + (f", {short(facts.parameters)} parameters" if facts else "")
+    if made.adapter is None:
+        return line
+    count = facts.adapter_parameters(made.adapter) if facts else None
+    return f"{line}\nadapter  LoRA of rank {made.adapter.rank}" + (f", {short(count)} parameters" if count else "")
+
+
+def _cluster_line(lost: Waste) -> str:
+    line = f"cluster  {lost.world_size} worker{'s' * (lost.world_size > 1)}, micro-batches of {lost.micro_batch}"
+    if not lost.idle:
+        return f"{line}, all of them full"
+    return f"{line}; {lost.idle:.0%} of their time is idle, with batch.rows {lost.nearest_batch} none"
+
+
+def _table(comes_to: Forecast) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("stage", overflow="fold")
+    table.add_column("source", overflow="fold")
+    for name in ("steps", "rows", "tokens", "share", "epochs", "rate"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for stage in comes_to.stages:
+        table.add_row(stage.name, "", f"{stage.steps:,}", f"{stage.rows:,}", short(stage.tokens), "", "",
+                      f"{stage.learning_rate:g}")
+        for name, source in stage.sources.items():
+            table.add_row("", name, "", f"{source.rows:,}", short(source.tokens), f"{source.share:.1%}",
+                          f"{source.epochs:.2f}", "")
+    return table
+
+
+def short(count: int) -> str:
+    """Return a count with three digits: 1,234, 12.3M, 8.03B."""
+    for size, unit in ((10**9, "B"), (10**6, "M"), (10**4, "k")):
+        if count >= size:
+            divided = count / (1000 if unit == "k" else size)
+            return f"{divided:.{2 if divided < 10 else 1 if divided < 100 else 0}f}{unit}"
+    return f"{count:,}"
