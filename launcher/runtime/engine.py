@@ -49,9 +49,12 @@ class TrainEngine:
         # Off by default outside fp16: a NaN norm would be applied, and every weight become NaN.
         self._engine.optimizer.check_grad_overflow = True
 
-    @property
-    def module(self) -> nn.Module:
-        """Return the model inside."""
+    def settled_module(self) -> nn.Module:
+        """Return the model inside with every parameter in slices: gathers begun ahead of need are waited for.
+
+        ZeRO-3 fetches what it expects next, and a parameter in flight can neither be gathered nor read.
+        """
+        self._engine.empty_partition_cache()
         return self._engine.module
 
     def train_step(self, batches: Sequence[MicroBatch], supervised_tokens: int, learning_rate: float,

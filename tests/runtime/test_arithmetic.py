@@ -28,11 +28,13 @@ class Case:
     clip: float = 1.0
     attention: str = "sdpa"
     sub_groups: bool = False
+    persistent: bool = False
+    """DeepSpeed keeps parameters as small as these whole by default."""
 
     def __str__(self) -> str:
         parts = [f"{self.workers} workers", f"{self.rows_per_step} rows by {self.micro_batch}", f"zero{self.stage}",
                  "packed" if self.packed else "one document a row", "tied" * self.tied, self.attention,
-                 "subgroups" * self.sub_groups]
+                 "subgroups" * self.sub_groups, "persistent" * self.persistent]
         return ", ".join(part for part in parts if part)
 
 
@@ -48,6 +50,7 @@ def both_ways(case: Case, folder: Path,
     plan = make_plan(indexes, model, rows_per_step=case.rows_per_step, stage_rows=rows,
                      optimizer=Optimizer(weight_decay=0.1, clip=case.clip))
     zero = {"sub_group_size": 4000} if case.sub_groups else {}
+    zero |= {"stage3_param_persistence_threshold": 100_000} if case.persistent else {}
     ds_config = zero_config(case.stage, case.workers, case.micro_batch, clip=case.clip, bf16=precision == "bf16",
                             **zero)
     with plain_workers(folder / "mail", case.workers) as workers:
@@ -72,7 +75,7 @@ QUICK = [Case(2, 2)]
 SLOW = [
     Case(1, 8), Case(1, 3), Case(2, 1), Case(3, 2), Case(3, 1, rows_per_step=7), Case(2, 4, packed=False),
     Case(3, 2, rows_per_step=5, packed=False), Case(2, 2, tied=True), Case(2, 2, clip=0.0, attention="eager"),
-    Case(2, 2, sub_groups=True), Case(2, 2, stage=2), Case(3, 1, rows_per_step=7, stage=2), Case(2, 2, stage=1),
+    Case(2, 2, sub_groups=True), Case(2, 2, persistent=True), Case(2, 2, stage=2), Case(3, 1, rows_per_step=7, stage=2), Case(2, 2, stage=1),
     Case(3, 2, rows_per_step=8, stage=1),
 ]
 

@@ -22,7 +22,12 @@ LLAMA: dict[str, Any] = {"architecture": "llama", "hidden_size": 32, "intermedia
 
 def zero_config(stage: int, world_size: int, micro_batch: int, *, clip: float = 1.0, bf16: bool = False,
                 **zero: Any) -> dict[str, Any]:
-    """Return a filled DeepSpeed configuration, written out by hand: what the planner fills is tested elsewhere."""
+    """Return a filled DeepSpeed configuration, written out by hand: what the planner fills is tested elsewhere.
+
+    Parameters are gathered and released as a real model's are; by default ones as small as here would stay whole.
+    """
+    if stage == 3:
+        zero.setdefault("stage3_param_persistence_threshold", 0)
     config: dict[str, Any] = {"train_micro_batch_size_per_gpu": micro_batch, "gradient_accumulation_steps": 1,
                               "train_batch_size": micro_batch * world_size, "gradient_clipping": clip,
                               "zero_optimization": {"stage": stage, **zero}, "zero_allow_untested_optimizer": True,
