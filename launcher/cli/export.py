@@ -1,7 +1,9 @@
 """The body of `launcher export RUN OUT`: the run's model, copied and checked."""
 
+import sys
 from pathlib import Path
 
+from launcher.cli.find_run import find_run
 from launcher.core.errors import UserError
 from launcher.storage.journal import read_journal
 from launcher.storage.run_dir import RunDir
@@ -10,6 +12,11 @@ from launcher.storage.store import LocalStore
 CHUNK = 64 * 2**20
 LAST = ("config.json", "adapter_config.json")
 """What makes a model directory complete is copied last."""
+
+
+def export_run(run: str, out: str) -> None:
+    """Export a run by its directory or name, and print what was checked."""
+    sys.stdout.write(export(find_run(run)[0], Path(out)) + "\n")
 
 
 def export(run: RunDir, out: Path) -> str:

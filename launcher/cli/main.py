@@ -22,7 +22,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 
 
 @app.command("export")
-def export_command(run: RunArgument, out: Annotated[str, typer.Argument(metavar="OUT", help="A new directory.")]) -> None:
+def export_command(run: RunArgument,
+                   out: Annotated[str, typer.Argument(metavar="OUT", help="A new directory.")]) -> None:
     """Copy a run's model to a directory and check it."""
     from launcher.cli.export import export_run
 

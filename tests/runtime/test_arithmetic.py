@@ -75,8 +75,8 @@ QUICK = [Case(2, 2)]
 SLOW = [
     Case(1, 8), Case(1, 3), Case(2, 1), Case(3, 2), Case(3, 1, rows_per_step=7), Case(2, 4, packed=False),
     Case(3, 2, rows_per_step=5, packed=False), Case(2, 2, tied=True), Case(2, 2, clip=0.0, attention="eager"),
-    Case(2, 2, sub_groups=True), Case(2, 2, persistent=True), Case(2, 2, stage=2), Case(3, 1, rows_per_step=7, stage=2), Case(2, 2, stage=1),
-    Case(3, 2, rows_per_step=8, stage=1),
+    Case(2, 2, sub_groups=True), Case(2, 2, persistent=True), Case(2, 2, stage=2),
+    Case(3, 1, rows_per_step=7, stage=2), Case(2, 2, stage=1), Case(3, 2, rows_per_step=8, stage=1),
 ]
 
 
