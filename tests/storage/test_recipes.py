@@ -1,0 +1,88 @@
+"""Recipes on disk: where names are looked for, and what relative paths are relative to."""
+
+from pathlib import Path
+
+import pytest
+
+from launcher.core.errors import RecipeInvalid
+from launcher.core.planning import plan
+from launcher.storage.recipes import load_recipe
+from launcher.storage.shipped import shipped_names
+
+TEXT = """\
+name: tiny
+model: {path: base-model, precision: fp32}
+sequence_length: 64
+sources: {a: {path: a.jsonl, tokens: 40k}}
+stages: [{name: s, length: {steps: 3}, mix: {a: 1}, learning_rate: 1e-3}]
+batch: {rows: 6}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "r.yaml").write_text(TEXT)
+    (tmp_path / "here" / "a.jsonl").write_text('{"text": "x"}\n')
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "here"
+
+
+def test_paths_are_relative_to_the_recipe(folder):
+    loaded = load_recipe("here/r.yaml")
+    assert loaded.recipe.sources["a"].path == str(folder / "a.jsonl") and loaded.missing == ()
+    assert loaded.text == TEXT.encode() and loaded.file == folder / "r.yaml"
+    assert loaded.ds_template["zero_optimization"]["stage"] == 3
+    loaded.require_data()
+
+
+def test_a_model_is_a_directory_beside_the_recipe_or_a_hub_id(folder):
+    assert load_recipe("here/r.yaml").recipe.model.path == "base-model"
+    (folder / "base-model").mkdir()
+    assert load_recipe("here/r.yaml").recipe.model.path == str(folder / "base-model")
+
+
+def test_paths_of_a_base_are_relative_to_the_base(folder):
+    (folder.parent / "top.yaml").write_text("extends: here/r.yaml\nname: top\n")
+    assert load_recipe("top.yaml").recipe.sources["a"].path == str(folder / "a.jsonl")
+
+
+def test_missing_data_stops_a_run_and_not_an_estimate(folder):
+    (folder / "a.jsonl").unlink()
+    loaded = load_recipe("here/r.yaml")
+    assert plan(loaded.recipe, None, loaded.ds_template).grade == "estimated"
+    with pytest.raises(RecipeInvalid, match=r"r.yaml:4:15: sources.a.path: no such file"):
+        loaded.require_data()
+
+
+def test_a_template_beside_the_recipe_goes_before_a_shipped_one(folder):
+    (folder / "zero3.json").write_text('{"zero_optimization": {"stage": 2}}')
+    assert load_recipe("here/r.yaml").ds_template == {"zero_optimization": {"stage": 2}}
+
+
+def test_data_that_ships_with_the_package_is_found(folder):
+    path = load_recipe("here/r.yaml", ["sources.a.path=package:quickstart/sums.jsonl"]).recipe.sources["a"].path
+    assert path.endswith("launcher/quickstart/sums.jsonl") and Path(path).is_file()
+
+
+@pytest.mark.parametrize("name", ["cardiology", "sequential/cardiology", "sequential/cardiology.yaml",
+                                  "recipes/sequential/cardiology.yaml"])
+def test_shipped_recipes_are_found_by_name_in_an_empty_folder(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe(name).recipe.name == "cardiology"
+
+
+@pytest.mark.parametrize("name", shipped_names("recipes", ".yaml"))
+def test_every_shipped_recipe_plans_or_asks_for_its_data_only(name):
+    loaded = load_recipe(name)
+    sized = all(source.tokens is not None for source in loaded.recipe.sources.values())
+    assert sized or not loaded.missing, "a recipe whose data does not ship needs `tokens` to be planned without it"
+    if sized:
+        made = plan(loaded.recipe, None, loaded.ds_template, where=loaded.where)
+        assert made.steps > 0 and made.grade == "estimated"
+
+
+@pytest.mark.parametrize("deepspeed", ["zero1", "zero2", "zero3", "zero3_cpu_optimizer"])
+def test_shipped_recipes_plan_on_every_shipped_template(deepspeed):
+    loaded = load_recipe("cardiology", [f"deepspeed={deepspeed}"])
+    assert plan(loaded.recipe, None, loaded.ds_template).segments[0].deepspeed
