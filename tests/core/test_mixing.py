@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from launcher.core.dealing import deal
 from launcher.core.mixing import block_size, locate, quota
 from launcher.core.recipe import Optimizer, Schedule
 from launcher.core.run_plan import StagePlan
@@ -79,6 +80,21 @@ def test_epochs_blocks_and_seeds_have_orders_of_their_own():
 
     orders = {order(number, seed) for number in range(4) for seed in range(4)}
     assert len(orders) == 16 and all(sorted(each) == list(range(64)) for each in orders)
+
+
+@pytest.mark.parametrize("rows_per_step", [6, 13])
+def test_any_number_of_ranks_sees_the_same_rows_in_each_step(rows_per_step):
+    planned, lengths = stage({"a": 5, "b": 2}, 100, steps=-(-100 // rows_per_step)), {"a": 17, "b": 30}
+
+    def step(number, ranks, micro_batch):
+        first = number * rows_per_step
+        dealt = deal(range(first, min(first + rows_per_step, planned.rows)), ranks, micro_batch)
+        return [locate(planned, row, lengths, seed=9) for rank in dealt for batch in rank for row in batch]
+
+    for number in range(planned.steps):
+        alone = step(number, 1, rows_per_step)
+        for ranks, micro_batch in ((2, 4), (3, 1), (8, 2)):
+            assert step(number, ranks, micro_batch) == alone
 
 
 def test_the_order_of_the_mix_in_the_recipe_does_not_matter():
