@@ -24,7 +24,7 @@ from launcher.data.cache import cache_store
 from launcher.orchestration.requests import Go
 from launcher.orchestration.supervisor import Mode, Supervisor
 from launcher.platforms.local import local_cluster
-from launcher.storage.lock import release_lock, take_lock
+from launcher.storage.lock import refuse_held, release_lock, take_lock
 from launcher.storage.process_id import process_id
 from launcher.storage.recipes import load_recipe
 from launcher.storage.run_dir import RunDir
@@ -69,6 +69,7 @@ class Launch:
             console.print(f"{self.recipe.name} is finished already: the model is in {self.shown}/{RunDir.MODEL}\n"
                           f"next   launcher status {self.shown}", highlight=False, soft_wrap=True)
             return 0
+        refuse_held(self.run)
         wish, cluster = self._wish(), local_cluster(self._workers_here())
         device: Literal["cpu", "cuda"] = "cuda" if cluster.nodes[0].gpus else "cpu"
         slots = standbys(wish, cluster) if self.options.mode != "cluster" else 0

@@ -27,7 +27,7 @@ def status(argument: str, *, as_json: bool) -> None:
     console = Console(file=sys.stdout)
     console.print(panel(fold, alive=alive))
     if fold.failures:
-        console.print(told_failures(run, fold).rstrip(), highlight=False, markup=False, soft_wrap=True)
+        console.print(told_failures(run, shown, fold).rstrip(), highlight=False, markup=False, soft_wrap=True)
     console.print(f"next      {f'launcher logs {shown} -f' if alive else next_command(shown, fold)}", highlight=False)
 
 

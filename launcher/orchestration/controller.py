@@ -16,6 +16,7 @@ from launcher.core.attempt_state import (
     Observation,
     PassRendezvous,
     Record,
+    Running,
     State,
     Waiting,
 )
@@ -28,7 +29,9 @@ from launcher.orchestration.startup import Stopwatch
 from launcher.storage.journal import Journal
 
 POLL_S = 0.05
-"""Between looks: short against a step of any real model, and a look costs half a millisecond."""
+"""Between looks while something is about to change: rank 0's peers wait for its address at each start."""
+RUNNING_POLL_S = 0.2
+"""Between looks at steady training, which looks must not slow: under Ray one costs a millisecond on each side."""
 DURABLE = frozenset({"run_started", "attempt_started", "failure", "stop_requested", "exported", "attempt_ended",
                      "run_ended"})
 """Events that must survive a power failure; steps follow often enough without."""
@@ -38,10 +41,10 @@ class Controller:
     """Runs one attempt to its end."""
 
     def __init__(self, gang: Gang, journal: Journal, orders: "OrderBook", requests: Requests, stopwatch: Stopwatch, *,
-                 clock: Callable[[], float] = time.time, poll_s: float = POLL_S) -> None:
+                 clock: Callable[[], float] = time.time, pause: Callable[[float], None] = time.sleep) -> None:
         self._gang, self._journal, self._orders = gang, journal, orders
         self._requests, self._stopwatch = requests, stopwatch
-        self._clock, self._poll_s = clock, poll_s
+        self._clock, self._pause = clock, pause
         self._ended: RunEnded | None = None
 
     def run(self) -> int:
@@ -56,7 +59,7 @@ class Controller:
                 self._record(started)
             state = transition.state
             if not transition.actions:
-                time.sleep(self._poll_s)
+                self._pause(RUNNING_POLL_S if isinstance(state, Running) else POLL_S)
         assert self._ended is not None, "every end state journals run_ended"
         return self._ended.exit_code
 

@@ -24,7 +24,6 @@ from launcher.orchestration.gang import Gang
 from launcher.orchestration.node_agent import Agent, NodeAgent
 from launcher.orchestration.requests import Go, Requests, standard_input
 from launcher.orchestration.startup import Stopwatch
-from launcher.orchestration.worker_process import WORKER_MODULE
 from launcher.storage.journal import Journal, read_journal
 from launcher.storage.run_dir import RunDir
 
@@ -41,7 +40,6 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--mode", choices=("plain", "embedded", "cluster"), default="embedded")
     parser.add_argument("--address", default="", help="of the cluster, in that mode")
-    parser.add_argument("--worker-module", default=WORKER_MODULE, help="for tests")
     return parser.parse_args(arguments)
 
 
@@ -90,7 +88,7 @@ def _placement(chosen: argparse.Namespace, requests: Requests, cleanup: ExitStac
         return lambda go, stopwatch: place_on_cluster(go, stopwatch, chosen.address, requests, cleanup)
     standbys = NodeAgent(chosen.scratch)
     cleanup.callback(standbys.close)
-    folders = standbys.start(chosen.slots, chosen.threads, chosen.device, chosen.worker_module)
+    folders = standbys.start(chosen.slots, chosen.threads, chosen.device)
     if chosen.mode == "plain":
         return lambda go, stopwatch: ([standbys], _settled(go))
     ray_cluster.prepare_private(chosen.scratch / ray_cluster.FOLDER)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from launcher.core.document import Document
-from launcher.orchestration.worker_process import WORKER_MODULE, WorkerProcess, end_workers, worker_environment
+from launcher.orchestration.worker_process import WorkerProcess, end_workers, worker_environment
 from launcher.storage.process_id import ProcessId
 
 
@@ -49,12 +49,12 @@ class NodeAgent:
         self._own_scratch = scratch is None
         self._workers: dict[int, WorkerProcess] = {}
 
-    def start(self, slots: int, threads: int, device: str, module: str = WORKER_MODULE) -> list[str]:
+    def start(self, slots: int, threads: int, device: str) -> list[str]:
         """Start one worker per slot as a standby; return their mailboxes."""
         for slot in range(slots):
             folder = self.scratch / f"worker-{slot}"
             environment = worker_environment(slot, threads, device)
-            self._workers[slot] = WorkerProcess.spawn(folder, environment, module)
+            self._workers[slot] = WorkerProcess.spawn(folder, environment)
         return [str(worker.mailbox.folder) for worker in self._workers.values()]
 
     def adopt(self, folders: Sequence[str]) -> None:

@@ -1,8 +1,7 @@
 """Ray itself: a private cluster for one run, or a connection to one that is there.
 
 Decides the settings of the private cluster, and never touches another Ray on the machine: addresses are explicit, the
-temporary folder is the run's own, and nothing is ended by name. Measured gains of the settings are in
-benchmarks/README.md.
+temporary folder is the run's own, and nothing is ended by name.
 """
 
 import logging

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -33,12 +33,12 @@ Mode = Literal["plain", "embedded", "cluster"]
 class Supervisor:
     """A controller process and everything below it, as a context: afterwards nothing of it is left."""
 
-    def __init__(self, mode: Mode, *, slots: int = 0, threads: int = 1, device: str = "cpu", address: str = "",
-                 more: Sequence[str] = ()) -> None:
+    def __init__(self, mode: Mode, *, slots: int = 0, threads: int = 1, device: str = "cpu", address: str = "") -> None:
         self._options = [f"--mode={mode}", f"--slots={slots}", f"--threads={threads}", f"--device={device}",
-                         f"--address={address}", *more]
+                         f"--address={address}"]
         self.scratch = Path()
         self._stops = 0
+        self._went = False
 
     def __enter__(self) -> Self:
         self.scratch = make_scratch()
@@ -53,6 +53,9 @@ class Supervisor:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         self._close_input()
+        if not self._went:
+            # Nothing has begun: a person who waits to read what is wrong need not wait for imports.
+            self._child.kill()
         try:
             self._child.wait(LEAVE_S)
         except (subprocess.TimeoutExpired, KeyboardInterrupt):
@@ -68,6 +71,7 @@ class Supervisor:
 
     def go(self, go: Go) -> None:
         """Let the attempt begin."""
+        self._went = True
         self._say(go)
 
     def stop(self, request: StopRequested) -> None:

@@ -51,12 +51,12 @@ class WorkerProcess:
             self._reaper.start()
 
     @classmethod
-    def spawn(cls, folder: Path, environment: Mapping[str, str], module: str = WORKER_MODULE) -> "WorkerProcess":
+    def spawn(cls, folder: Path, environment: Mapping[str, str]) -> "WorkerProcess":
         """Start a worker on a new mailbox, in a session of its own: what ends its starter must not end it too."""
         mailbox = Mailbox(folder).create()
         lifeline = _hold(mailbox)
         with (folder / "worker.log").open("wb") as log, _signals_unblocked():
-            child = subprocess.Popen([sys.executable, "-m", module, str(folder)], env=dict(environment),
+            child = subprocess.Popen([sys.executable, "-m", WORKER_MODULE, str(folder)], env=dict(environment),
                                      stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         process = process_id(child.pid)
         mailbox.deliver("process", process)

@@ -19,6 +19,8 @@ from launcher.report.words import count, duration, loss, plural, size
 
 LINE_EVERY_S = 5.0
 LINE_EVERY_STEPS = 10
+LINE_AFTER_S = 1.0
+"""A line every five seconds; every ten steps if those took at least one."""
 REFRESH_PER_S = 4
 
 
@@ -83,17 +85,17 @@ class LineView:
                 return f"holdout after step {event['step']}: {_losses(event)}"
             case "stop_requested":
                 return f"stopping ({event['reason']}): workers finish their step"
-            case "failure":
-                return f"failure: {event['kind']}: {event['message']}"
             case _:
                 return None
 
     def _step_is_due(self, fold: RunFold, event: dict[str, Any]) -> bool:
-        due = (self._clock() - self._last_time >= LINE_EVERY_S or event["step"] - self._last_step >= LINE_EVERY_STEPS
-               or event["step"] in (1, fold.steps))
-        if due:
-            self._last_time, self._last_step = self._clock(), event["step"]
-        return due
+        now, step = self._clock(), event["step"]
+        waited, steps = now - self._last_time, step - self._last_step
+        due = waited >= LINE_EVERY_S or (waited >= LINE_AFTER_S and steps >= LINE_EVERY_STEPS)
+        if due or step in (1, fold.steps):
+            self._last_time, self._last_step = now, step
+            return True
+        return False
 
 
 def step_line(fold: RunFold, event: dict[str, Any]) -> str:

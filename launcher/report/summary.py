@@ -24,7 +24,7 @@ def summary(run: RunDir, shown: str, fold: RunFold) -> RenderableType:
     if len(fold.evaluations) > 1:
         parts += [Text(), holdout_table(fold), Text()]
     if fold.failures:
-        parts += [Text(told_failures(run, fold))]
+        parts += [Text(told_failures(run, shown, fold))]
     if fold.exported:
         parts.append(_named("model", f"{shown}/{run.MODEL}  ({count(fold.exported['parameters'])} parameters, "
                             f"{size(fold.exported['bytes'])})"))
@@ -61,17 +61,17 @@ def holdout_table(fold: RunFold) -> Table:
     return table
 
 
-def told_failures(run: RunDir, fold: RunFold) -> str:
+def told_failures(run: RunDir, shown: str, fold: RunFold) -> str:
     """Return the failures of the last attempt as one message."""
     failures = [WorkerFailure.model_validate({name: event[name] for name in WorkerFailure.model_fields if name in event}
                                              | {"rank": -1 if event["rank"] is None else event["rank"],
                                                 "node": event["node"] or "here"}) for event in fold.failures]
     cause = causes(failures)[0]
     if cause.rank < 0:
-        return f"{cause.kind}: {cause.message}\n  log: {run.attempt_key(fold.attempt, 'controller.log')}\n"
-    log = run.rank_log(fold.attempt, cause.rank).relative_to(run.path)
+        return f"{cause.kind}: {cause.message}\n  log: {shown}/{run.attempt_key(fold.attempt, 'controller.log')}\n"
+    log = f"{shown}/{run.attempt_key(fold.attempt, f'rank-{cause.rank:03d}.log')}"
     step = fold.last_step["step"] if fold.last_step else 0
-    return failure_report(fold.attempt, step, failures, str(log)) + "\n"
+    return failure_report(fold.attempt, step, failures, log) + "\n"
 
 
 def next_command(shown: str, fold: RunFold) -> str:

@@ -41,14 +41,18 @@ def holder_of(run: RunDir) -> Holder | None:
     return holder if holder.alive() else None
 
 
+def refuse_held(run: RunDir) -> None:
+    """Raise UserError, which says who it is, if a controller has the run now."""
+    if (other := holder_of(run)) is not None:
+        raise UserError(f"{run.url}: the run is being worked on by {other}. Wait for it, or stop it (Ctrl-C in its "
+                        f"terminal); `launcher status {run.url}` shows it.")
+
+
 def take_lock(run: RunDir, process: ProcessId) -> Holder:
     """Take the run for a controller process. Raises UserError that says who has it."""
     mine = Holder(host=socket.gethostname(), process=process)
     with _guard(run):
-        other = holder_of(run)
-        if other is not None and other != mine:
-            raise UserError(f"{run.url}: the run is being worked on by {other}. Wait for it, or stop it "
-                            f"(Ctrl-C in its terminal); `launcher status {run.url}` shows it.")
+        refuse_held(run)
         run.store.put(KEY, mine.to_json().encode())
     return mine
 

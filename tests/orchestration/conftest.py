@@ -1,4 +1,4 @@
-"""Workers of these tests are fakes, started with `python -m` like real ones."""
+"""Workers of these tests are fakes, started like real ones: see tests/fakes/sitecustomize.py."""
 
 from pathlib import Path
 
@@ -7,4 +7,5 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def fakes_can_be_imported(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    root = Path(__file__).parents[2]
+    monkeypatch.setenv("PYTHONPATH", f"{root / 'tests/fakes'}:{root}")

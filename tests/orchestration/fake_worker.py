@@ -7,7 +7,6 @@ import json
 import os
 import select
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -31,6 +30,8 @@ class FakeWorker:
         self.mailbox.report({"event": event, "time": time.time(), **fields})
 
     def run(self) -> int:
+        if os.environ.get("LAUNCHER_FAKE") == "deaf":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self.report("ready")
         orders = self.mailbox.wait("orders", alive=self.alive, timeout_s=60)
         if orders is None:
@@ -72,18 +73,13 @@ class FakeWorker:
 
     def misbehave(self, how: str, step: int) -> None:
         if how == "crash":
-            print("Traceback (most recent call last): the fake one")
             self.report("failed", rank=self.rank, node="here", kind="worker_crash", message="ValueError: no such luck",
                         traceback="Traceback: ValueError: no such luck", step=step, phase="forward")
-            sys.exit(1)
+            os._exit(1)
         if how == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         if how == "hang":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             while self.alive():
                 time.sleep(0.02)
-            sys.exit(75)
-
-
-if __name__ == "__main__":
-    sys.exit(FakeWorker(Path(sys.argv[1])).run())
+            os._exit(75)

@@ -1,7 +1,7 @@
 """The agent of a node carries letters down and events up, and leaves nothing."""
 
 from launcher.orchestration.node_agent import NodeAgent
-from tests.orchestration.test_worker_process import FAKE, awaited
+from tests.orchestration.test_worker_process import awaited
 
 
 def all_ready(agent: NodeAgent) -> bool:
@@ -12,7 +12,7 @@ def all_ready(agent: NodeAgent) -> bool:
 def test_standbys_pass_from_one_agent_to_another_and_end_with_it(tmp_path):
     all_ready.seen = set()
     first = NodeAgent(tmp_path)
-    folders = first.start(2, 1, "cpu", FAKE)
+    folders = first.start(2, 1, "cpu")
     awaited(lambda: all_ready(first))
     second = NodeAgent(tmp_path)
     second.adopt(folders)
@@ -27,6 +27,6 @@ def test_standbys_pass_from_one_agent_to_another_and_end_with_it(tmp_path):
 
 def test_an_agent_that_made_its_own_folder_removes_it():
     agent = NodeAgent()
-    agent.start(1, 1, "cpu", FAKE)
+    agent.start(1, 1, "cpu")
     agent.close()
     assert not agent.scratch.exists()

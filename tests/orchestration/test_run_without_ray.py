@@ -15,8 +15,10 @@ from launcher.storage.journal import read_journal
 from launcher.storage.process_id import ProcessId
 from launcher.storage.run_dir import RunDir
 from tests.orchestration.scenes import go_of, plan_of
-from tests.orchestration.test_worker_process import FAKE, awaited
+from tests.orchestration.test_worker_process import awaited
 
+PATIENCE_S = 90.0
+"""For a machine that does much else at the same time; nothing here waits that long on a quiet one."""
 STOP = StopRequested(reason="signal", deadline=None)
 
 
@@ -27,7 +29,7 @@ class Scene:
 
     def __init__(self, folder: Path) -> None:
         self.run = RunDir(folder / "run")
-        self.supervisor = Supervisor(self.mode, slots=2, more=[f"--worker-module={FAKE}"])
+        self.supervisor = Supervisor(self.mode, slots=2)
 
     def events(self, name: str) -> list[dict]:
         return [event for event in read_journal(self.run) if event["event"] == name]
@@ -45,14 +47,18 @@ class Scene:
         with self.supervisor as supervisor:
             supervisor.go(go_of(self.run.path, plan))
             meanwhile(self)
-            code = awaited(lambda: supervisor.exit_code() is not None, 25.0) and supervisor.exit_code()
+            code = awaited(lambda: supervisor.exit_code() is not None, PATIENCE_S) and supervisor.exit_code()
         assert not any(process.alive() for process in self.processes())
         assert not supervisor.process.alive()
         assert not supervisor.scratch.exists()
         return code
 
     def wait_step(self, step: int) -> None:
-        awaited(lambda: any(event["step"] >= step for event in self.events("step")), 25.0)
+        def reached() -> bool:
+            assert self.supervisor.exit_code() is None, "the controller left before that step"
+            return any(event["step"] >= step for event in self.events("step"))
+
+        awaited(reached, PATIENCE_S)
 
 
 @pytest.fixture

@@ -12,8 +12,6 @@ import pytest
 from launcher.orchestration.worker_process import WorkerProcess, end_workers, worker_environment
 from launcher.storage.process_id import ProcessId, process_id
 
-FAKE = "tests.orchestration.fake_worker"
-
 
 def awaited(condition, timeout_s=10.0):
     deadline = time.monotonic() + timeout_s
@@ -25,7 +23,7 @@ def awaited(condition, timeout_s=10.0):
 
 @pytest.fixture
 def standby(tmp_path: Path):
-    worker = WorkerProcess.spawn(tmp_path / "w", worker_environment(0, 1, "cpu"), FAKE)
+    worker = WorkerProcess.spawn(tmp_path / "w", worker_environment(0, 1, "cpu"))
     yield worker
     end_workers([worker], 0.0)
     worker.let_go()
@@ -60,7 +58,7 @@ def test_a_standby_lives_in_a_session_of_its_own_and_leaves_when_let_go(standby)
 def test_blocked_signals_are_not_inherited(tmp_path):
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
-        worker = WorkerProcess.spawn(tmp_path / "w", worker_environment(0, 1, "cpu"), FAKE)
+        worker = WorkerProcess.spawn(tmp_path / "w", worker_environment(0, 1, "cpu"))
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     status = Path(f"/proc/{worker.process.pid}/status").read_text()
@@ -80,12 +78,9 @@ def test_an_adopter_keeps_a_worker_alive_and_learns_how_it_ended(standby):
     adopted.let_go()
 
 
-def test_a_worker_that_ignores_sigterm_is_killed_after_the_grace(tmp_path, monkeypatch):
-    script = "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint('deaf', flush=True)\ntime.sleep(60)"
-    (tmp_path / "deaf_worker.py").write_text(script)
-    environment = worker_environment(0, 1, "cpu") | {"PYTHONPATH": str(tmp_path)}
-    worker = WorkerProcess.spawn(tmp_path / "w", environment, "deaf_worker")
-    awaited(lambda: b"deaf" in (tmp_path / "w" / "worker.log").read_bytes())
+def test_a_worker_that_ignores_sigterm_is_killed_after_the_grace(tmp_path):
+    worker = WorkerProcess.spawn(tmp_path / "w", worker_environment(0, 1, "cpu") | {"LAUNCHER_FAKE": "deaf"})
+    awaited(lambda: ready(worker))
     assert end_workers([worker], 0.05)
     assert worker.exit_code() == -signal.SIGKILL
 

@@ -1,0 +1,43 @@
+"""Journals as runs write them, for tests of what is made of them."""
+
+from typing import Any
+
+
+def step(number: int, time: float, attempt: int = 1, stage: str = "one", **more: Any) -> dict[str, Any]:
+    return {"event": "step", "step": number, "stage": stage, "segment": 0, "loss": 4.0 / number, "time": time,
+            "sources": {"sums": {"loss": 4.0 / number, "supervised_tokens": 80, "rows": 2}}, "learning_rate": 1e-3,
+            "grad_norm": 0.5, "tokens": 100, "supervised_tokens": 80, "seconds": 0.5, "world_size": 2, "applied": True,
+            "rows_digest": "", "attempt": attempt, **more}
+
+
+def evaluation(number: int, loss: float, time: float, attempt: int = 1) -> dict[str, Any]:
+    return {"event": "evaluation", "step": number, "stage": "one", "time": time, "attempt": attempt,
+            "sources": {"sums": {"loss": loss, "supervised_tokens": 10}}}
+
+
+def started(attempt: int, time: float, steps: int = 4) -> list[dict[str, Any]]:
+    workers = [{"rank": rank, "node": "here", "pid": 10 + rank, "started": time} for rank in range(2)]
+    first = [{"event": "run_started", "name": "tiny", "steps": steps, "plan": "", "time": time, "attempt": 1}]
+    return [*(first if attempt == 1 else []),
+            {"event": "attempt_started", "workers": workers, "world_size": 2, "resume": None, "time": time,
+             "attempt": attempt}]
+
+
+def stage(name: str, first: int, steps: int, time: float, attempt: int = 1) -> dict[str, Any]:
+    return {"event": "stage_started", "stage": name, "step": first, "steps": steps, "time": time, "attempt": attempt}
+
+
+def ended(outcome: str, code: int, time: float, attempt: int = 1) -> list[dict[str, Any]]:
+    return [{"event": "run_ended", "outcome": outcome, "exit_code": code, "time": time, "attempt": attempt}]
+
+
+def failure(rank: int | None, message: str, time: float, **more: Any) -> dict[str, Any]:
+    return {"event": "failure", "kind": "worker_crash", "rank": rank, "node": "here", "step": 2, "message": message,
+            "time": time, "attempt": 1, **more}
+
+
+FINISHED = [*started(1, 100.0), evaluation(0, 5.0, 101.0), stage("one", 1, 2, 101.0), step(1, 102.0), step(2, 103.0),
+            evaluation(2, 3.0, 103.5), stage("two", 3, 2, 103.5), step(3, 104.0, stage="two"),
+            step(4, 105.0, stage="two"), evaluation(4, 2.0, 105.5),
+            {"event": "exported", "path": "model", "bytes": 4 << 20, "parameters": 1_000_000, "time": 106.0,
+             "attempt": 1}, *ended("finished", 0, 106.0)]
