@@ -6,7 +6,7 @@ from math import prod
 from pathlib import Path
 
 from launcher.core.errors import PlatformError
-from launcher.runtime.weights import SafetensorsFolder
+from launcher.runtime.tensor_files import SafetensorsFolder
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ from launcher.core.errors import UserError
 from launcher.core.run_plan import RunPlan
 from launcher.data.model_files import model_folder
 from launcher.runtime.partitions import gathered
-from launcher.runtime.weights import SafetensorsFolder, load_weights
+from launcher.runtime.tensor_files import SafetensorsFolder
+from launcher.runtime.weights import load_weights
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -9,7 +9,8 @@ from torch import nn
 
 from launcher.core.errors import UserError
 from launcher.core.slices import Slice, zero3_slice
-from launcher.runtime.weights import SafetensorsFolder, load_weights
+from launcher.runtime.tensor_files import SafetensorsFolder
+from launcher.runtime.weights import load_weights
 
 
 @pytest.fixture
