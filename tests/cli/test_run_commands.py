@@ -63,6 +63,7 @@ class Desk:
     def wait_for(self, event: str) -> None:
         journal, deadline = self.folder / "runs/tiny/journal.jsonl", time.monotonic() + PATIENCE_S
         while not (journal.exists() and f'"event": "{event}"' in journal.read_text()):
+            assert self.started[-1].poll() is None, self.started[-1].communicate()
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
@@ -91,10 +92,11 @@ def test_a_run_from_the_recipe_to_the_summary_and_all_questions_after_it(desk):
 
 
 def test_ctrl_c_yields_and_resume_goes_on_from_the_directory_alone(desk):
-    process = desk.start("run", "tiny.yaml", "--without-ray", "--set", "stages.0.length.steps=100000")
+    desk.environment["LAUNCHER_FAKE_STEP_S"] = "0.05"
+    process = desk.start("run", "tiny.yaml", "--without-ray", "--set", "stages.0.length.steps=2000")
     desk.wait_for("step")
     assert desk.status()["state"] == "running"
-    code, output = desk.type("run", "tiny.yaml", "--without-ray", "--set", "stages.0.length.steps=100000")
+    code, output = desk.type("run", "tiny.yaml", "--without-ray", "--set", "stages.0.length.steps=2000")
     assert code == 2
     assert "being worked on by process" in output
     process.send_signal(signal.SIGINT)
