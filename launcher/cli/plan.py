@@ -30,7 +30,7 @@ def show_plan(recipe: str, overrides: Sequence[str], cache: str | None, cluster:
               as_json: bool) -> None:
     """Print the plan of a recipe, as a table or as JSON."""
     loaded = load_recipe(recipe, overrides)
-    made = plan(loaded.recipe, _prepared(loaded, cache), loaded.ds_template, where=loaded.where)
+    made = plan(loaded.guess_sizes(), _prepared(loaded, cache), loaded.ds_template, where=loaded.where)
     facts = _facts(made)
     attempt = _attempt(made, loaded.recipe, cluster, workers)
     lost = waste(made, attempt.data_parallel, attempt.micro_batch) if attempt else _waste(made, loaded.recipe, workers)
@@ -42,10 +42,10 @@ def show_plan(recipe: str, overrides: Sequence[str], cache: str | None, cluster:
 
 def _prepared(loaded: LoadedRecipe, cache: str | None) -> Prepared | None:
     """Return what was prepared, or None where sizes in the recipe must do."""
-    sized = all(source.tokens is not None for source in loaded.recipe.sources.values())
+    unsized = {f"sources.{name}.path" for name, source in loaded.recipe.sources.items() if source.tokens is None}
+    if any(problem.path in unsized for problem in loaded.missing):
+        loaded.require_data()
     if loaded.missing:
-        if not sized:
-            loaded.require_data()
         return None
     from launcher.data.cache import cache_store
     from launcher.data.prepare import look_up
@@ -53,9 +53,7 @@ def _prepared(loaded: LoadedRecipe, cache: str | None) -> Prepared | None:
     try:
         return look_up(loaded.recipe, cache_store(cache))
     except LauncherError as error:
-        if not sized:
-            raise
-        sys.stderr.write(f"launcher: estimated from the sizes in the recipe, because {error}\n")
+        sys.stderr.write(f"launcher: estimated, because {error}\n")
         return None
 
 
@@ -107,7 +105,8 @@ def _print(made: RunPlan, comes_to: Forecast, facts: ModelFacts | None, lost: Wa
         console.print(_cluster_line(lost))
     console.print(_table(comes_to))
     if made.grade == "estimated":
-        console.print(f"Sizes are the recipe's own. Exact after: launcher prepare {recipe}")
+        console.print("Sizes are the recipe's, or guessed from files it gives no `tokens` for.")
+        console.print(f"exact    launcher prepare {recipe}")
     console.print(f"next     launcher run {recipe}")
 
 

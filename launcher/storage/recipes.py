@@ -18,6 +18,9 @@ from launcher.core.yaml_tree import FieldPath
 from launcher.storage.ds_templates import load_template
 from launcher.storage.shipped import DATA_PREFIX, PACKAGE, shipped, shipped_names
 
+BYTES_PER_TOKEN = 4
+"""Of JSON lines in English, for guesses."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedRecipe:
@@ -38,6 +41,13 @@ class LoadedRecipe:
         """Raise RecipeInvalid if a source's file is missing: preparing and running need all of them."""
         if self.missing:
             raise RecipeInvalid(self.missing)
+
+    def guess_sizes(self) -> Recipe:
+        """Return the recipe with sizes guessed from files where it says none, for a plan in estimated grade."""
+        sources = {name: source if source.tokens or not Path(source.path).is_file() else source.model_copy(
+                   update={"tokens": -(-Path(source.path).stat().st_size // BYTES_PER_TOKEN)})
+                   for name, source in self.recipe.sources.items()}
+        return self.recipe.model_copy(update={"sources": sources})
 
 
 def load_recipe(argument: str, overrides: Sequence[str] = ()) -> LoadedRecipe:

@@ -64,8 +64,8 @@ def test_lengths_that_no_row_holds_are_refused(lengths):
 
 def test_a_million_documents_take_a_moment_and_waste_nothing():
     lengths = np.clip(np.random.default_rng(0).lognormal(5.5, 1.0, 1_000_000), 1, 2048).astype(np.int64)
-    begin = time.perf_counter()
+    begin = time.process_time()
     packing = pack(lengths, 2048)
-    # 0.25 s on one core of a laptop; the bound leaves room for a busy machine.
-    assert time.perf_counter() - begin < 2.0
+    # 0.2 s on one core; the bound leaves room for a slow machine, and this process's time for a busy one.
+    assert time.process_time() - begin < 1.5
     assert lengths.sum() / (packing.rows * 2048) > 0.999
