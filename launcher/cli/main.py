@@ -101,6 +101,18 @@ def plan_command(
     show_plan(recipe, overrides or [], cache, cluster, workers, as_json)
 
 
+@app.command("prepare")
+def prepare_command(
+    recipe: RecipeArgument, overrides: SetOption = None, cache: CacheOption = None, as_json: JsonOption = False,
+    show: Annotated[int, typer.Option("--show", metavar="N", min=0, help="Also print N documents of each source, "
+                                      "what is learnt in colour.")] = 0,
+) -> None:
+    """Read, render, tokenize and pack a recipe's data, once; the cache keeps it."""
+    from launcher.cli.prepare import prepare_recipe
+
+    prepare_recipe(recipe, overrides or [], cache, show, as_json)
+
+
 @app.command("schema")
 def schema_command() -> None:
     """Print the recipe's JSON Schema, for editors."""

@@ -1,0 +1,77 @@
+"""`launcher prepare`: what the data of a recipe comes to, and what exactly would be learnt of it.
+
+Prints only. The work is `data.prepare`, the progress bar `cli.preparing`, the documents `cli.show_documents`.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from launcher.cli.plan import short
+from launcher.cli.preparing import prepared_data
+from launcher.core.source_index import Prepared, SourceIndex
+from launcher.data.cache import cache_store
+from launcher.storage.recipes import load_recipe
+
+COLUMNS = ("read", "train", "holdout", "rows", "tokens", "learnt", "fill", "cut", "dropped")
+
+
+def prepare_recipe(recipe: str, overrides: Sequence[str], cache: str | None, show: int, as_json: bool) -> None:
+    """Prepare a recipe's data, or find it prepared, and print a table of it, or JSON."""
+    loaded = load_recipe(recipe, overrides)
+    loaded.require_data()
+    store = cache_store(cache)
+    # Progress goes beside the result, so that JSON can be piped on.
+    prepared = prepared_data(loaded.recipe, store, Console(stderr=True))
+    if as_json:
+        sys.stdout.write(prepared.to_json())
+        return
+    # Without a terminal rich would guess 80 columns and cut names; a pipe has no width.
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    if show:
+        from launcher.cli.show_documents import show_documents
+
+        show_documents(prepared, store, show, console)
+    _print(prepared, recipe, console)
+
+
+def _print(prepared: Prepared, recipe: str, console: Console) -> None:
+    console.print(table(prepared))
+    for note in notes(prepared):
+        console.print(note)
+    console.print(f"tokenizer {prepared.tokenizer.vocab_size:,} entries, "
+                  f"{'with' if prepared.tokenizer.chat_template else 'without'} a chat template")
+    console.print(f"next      launcher plan {recipe}    launcher run {recipe}")
+
+
+def table(prepared: Prepared) -> Table:
+    """Return a line per source, narrow enough for 80 columns."""
+    result = Table(box=None, pad_edge=False)
+    result.add_column("source", overflow="fold")
+    for name in COLUMNS:
+        result.add_column(name, justify="right", no_wrap=True)
+    for name, index in prepared.sources.items():
+        result.add_row(name, *_cells(index))
+    return result
+
+
+def notes(prepared: Prepared) -> Iterator[str]:
+    """Yield what a person should know of documents that were cut or left out."""
+    for name, index in prepared.sources.items():
+        limit = index.sequence_length
+        reasons = [(index.truncated, f"cut off at {limit} tokens"), (index.split_up, f"split into {limit} tokens each"),
+                   (index.dropped_long, f"dropped, being longer than {limit} tokens"),
+                   (index.dropped_empty, f"dropped, having nothing to learn in {limit} tokens")]
+        told = [f"{count:,} {reason}" for count, reason in reasons if count]
+        if told:
+            yield f"{name}: of {index.read:,} documents {'; '.join(told)}"
+
+
+def _cells(index: SourceIndex) -> list[str]:
+    train = index.train
+    return [f"{index.read:,}", f"{train.documents:,}", f"{index.holdout.documents:,}", f"{train.rows:,}",
+            short(train.tokens), f"{train.supervised_tokens / train.tokens:.0%}",
+            f"{train.tokens / (train.rows * index.sequence_length):.1%}", f"{index.truncated + index.split_up:,}",
+            f"{index.dropped_long + index.dropped_empty:,}"]
