@@ -232,7 +232,7 @@ finally:
 """
 
 
-@pytest.mark.parametrize("command", ["plan", "run"])
+@pytest.mark.parametrize("command", ["plan", "run", "prepare"])
 def test_in_a_process_of_its_own_nothing_heavy_is_imported(command, tmp_path):
     (tmp_path / "r.yaml").write_text(GOOD.replace("sequence_length", "sequence_lenght"))
     done = subprocess.run([sys.executable, "-c", SEEN, command, "r.yaml"], cwd=tmp_path, capture_output=True,
