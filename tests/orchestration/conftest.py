@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
+FAKES = f"{ROOT / 'tests/fakes'}:{ROOT}"
+"""PYTHONPATH of processes whose workers are fakes."""
+
 
 @pytest.fixture(autouse=True)
 def fakes_can_be_imported(monkeypatch):
-    root = Path(__file__).parents[2]
-    monkeypatch.setenv("PYTHONPATH", f"{root / 'tests/fakes'}:{root}")
+    monkeypatch.setenv("PYTHONPATH", FAKES)

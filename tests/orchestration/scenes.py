@@ -25,7 +25,9 @@ def plan_of(*stages: tuple[str, int]) -> RunPlan:
     model = ModelChoice(init={"architecture": "llama"}, tokenizer=TokenizerChoice(path="."))
     return RunPlan(grade="exact", name="tiny", seed=0, model=model, adapter=None, tokenizer=None, sequence_length=8,
                    rows_per_step=2, rows=2 * total, steps=total, sources={"a": source}, stages=tuple(planned),
-                   segments=(segment,), ds_template={}, evaluate_every=None, export_dtype="fp32", deterministic=False)
+                   segments=(segment,),
+                   ds_template={"zero_optimization": {"stage": 3}}, evaluate_every=None, export_dtype="fp32",
+                   deterministic=False)
 
 
 def attempt_of(plan: RunPlan, workers: int = 2, attempt: int = 1) -> AttemptPlan:

@@ -10,6 +10,7 @@ import pytest
 
 from launcher.core.events import StopRequested
 from launcher.core.run_plan import RunPlan
+from launcher.orchestration.requests import Go
 from launcher.orchestration.supervisor import Supervisor
 from launcher.storage.journal import read_journal
 from launcher.storage.process_id import ProcessId
@@ -43,9 +44,12 @@ class Scene:
         workers = [worker for event in self.events("attempt_started") for worker in event["workers"]]
         return [ProcessId(pid=worker["pid"], started=worker["started"]) for worker in workers]
 
+    def go(self, plan: RunPlan) -> Go:
+        return go_of(self.run.path, plan)
+
     def play(self, plan: RunPlan, meanwhile=lambda scene: None) -> int:
         with self.supervisor as supervisor:
-            supervisor.go(go_of(self.run.path, plan))
+            supervisor.go(self.go(plan))
             meanwhile(self)
             code = awaited(lambda: supervisor.exit_code() is not None, PATIENCE_S) and supervisor.exit_code()
         assert not any(process.alive() for process in self.processes())
