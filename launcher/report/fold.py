@@ -94,12 +94,13 @@ class RunFold:
 
     def goodput(self) -> float | None:
         """Return the share of wall time, without the time between attempts, spent on steps that count."""
-        wall = self.last_time - self.first_time - self._away
+        wall = self.wall_seconds()
         return min(1.0, sum(self._seconds.values()) / wall) if self._seconds and wall > 0 else None
 
-    def wall_seconds(self) -> float:
-        """Return how long the run has worked, without the time between attempts."""
-        return self.last_time - self.first_time - self._away
+    def wall_seconds(self, now: float | None = None) -> float:
+        """Return how long the run has worked, without the time between attempts: to its last event, or to `now`."""
+        last = self.last_time if now is None or self.end or not self.last_time else max(now, self.last_time)
+        return last - self.first_time - self._away
 
     def _pace(self) -> float:
         """Return seconds per step by the clock: evaluations and saves take time too."""

@@ -45,16 +45,20 @@ class PanelView:
     """Redraws one block in place."""
 
     def __init__(self, console: Console) -> None:
-        self._live = Live(console=console, refresh_per_second=REFRESH_PER_S, transient=True)
+        self._fold = RunFold()
+        self._live = Live(console=console, refresh_per_second=REFRESH_PER_S, transient=True, get_renderable=self._draw)
         self._live.start()
 
     def show(self, fold: RunFold, events: list[dict[str, Any]]) -> None:
-        """Redraw; Live itself limits how often."""
-        self._live.update(panel(fold))
+        """Take the run as it is now; it is redrawn a few times a second, and its clock goes on between events."""
+        self._fold = fold
 
     def close(self) -> None:
         """Remove the block: what remains on the screen is the summary."""
         self._live.stop()
+
+    def _draw(self) -> Group:
+        return panel(self._fold, now=time.time())
 
 
 class LineView:
@@ -75,6 +79,8 @@ class LineView:
 
     def _line(self, fold: RunFold, event: dict[str, Any]) -> str | None:
         match event["event"]:
+            case "run_started":
+                return f"{event['name']}: {plural(event['steps'], 'step')}; starting"
             case "attempt_started":
                 return f"attempt {event['attempt']}: {plural(len(event['workers']), 'worker')}"
             case "stage_started":
@@ -104,15 +110,18 @@ def step_line(fold: RunFold, event: dict[str, Any]) -> str:
     return "  ".join(parts) + ("" if event["applied"] else "  NOT APPLIED: the gradient norm is not finite")
 
 
-def panel(fold: RunFold, *, alive: bool = True) -> Group:
-    """Return the block that a terminal shows; it fits 80 columns. `alive`: whether a controller holds the run."""
+def panel(fold: RunFold, *, alive: bool = True, now: float | None = None) -> Group:
+    """Return the block that a terminal shows; it fits 80 columns.
+
+    `alive`: whether a controller holds the run. `now`: UTC seconds of a run that goes on.
+    """
     head = Table.grid(expand=True)
     head.add_column()
     head.add_column(justify="right")
     state = fold.status(alive=alive).state
     head.add_row(Text.assemble((fold.name, "bold"), f"  attempt {fold.attempt}, {plural(len(fold.workers), 'worker')}"),
                  Text.assemble((state, "yellow" if state == "draining" else "green"),
-                               f"  {duration(fold.wall_seconds())}"))
+                               f"  {duration(fold.wall_seconds(now))}"))
     rows: list[RenderableType] = [head, _bar(fold)]
     if fold.stages:
         rows.append(_stages(fold))

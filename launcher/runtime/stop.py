@@ -26,6 +26,9 @@ class StopFlag:
         self._signalled = False
         self.orphaned = False
         self._lifeline = os.open(mailbox.lifeline, os.O_RDONLY | os.O_NONBLOCK)
+        # A FIFO that never had a writer since it was opened gives no POLLHUP: without this a worker whose starter died
+        # while its interpreter was starting would wait for ever.
+        os.close(os.open(mailbox.lifeline, os.O_WRONLY | os.O_NONBLOCK))
 
     def install(self) -> None:
         """Take the signals, and watch the lifeline. Call from the main thread."""
@@ -47,7 +50,7 @@ class StopFlag:
     def _watch_lifeline(self) -> None:
         poller = select.poll()
         poller.register(self._lifeline, 0)
-        # POLLHUP comes when the last writer closes; before the first one opened there is none.
+        # POLLHUP comes when the last writer closes.
         while not any(event & select.POLLHUP for _, event in poller.poll()):
             pass
         self.orphaned = True

@@ -19,6 +19,7 @@ class FakeWorker:
     def __init__(self, folder: Path) -> None:
         self.mailbox = Mailbox(folder)
         self.lifeline = os.open(self.mailbox.lifeline, os.O_RDONLY | os.O_NONBLOCK)
+        os.close(os.open(self.mailbox.lifeline, os.O_WRONLY | os.O_NONBLOCK))
         self.rank = -1
 
     def alive(self) -> bool:

@@ -29,7 +29,7 @@ def lines(events: list[dict], clock=lambda: 0.0) -> list[str]:
 
 def test_lines_tell_stages_evaluations_and_some_steps():
     told = lines(FINISHED)
-    assert told[0] == "attempt 1: 2 workers"
+    assert told[:2] == ["tiny: 4 steps; starting", "attempt 1: 2 workers"]
     assert "stage one: 2 steps from step 1" in told
     assert "holdout after step 2: sums 3.0000" in told
     assert "step 1/4  one  loss 4.0000  200 tokens/s  2 s left" in told
