@@ -11,6 +11,7 @@ from pathlib import Path
 ENTERED = time.time()
 
 import datasets  # noqa: E402
+import deepspeed  # noqa: E402
 from transformers import TrainerCallback  # noqa: E402
 from trl import SFTConfig, SFTTrainer  # noqa: E402
 
@@ -35,6 +36,8 @@ class Clock(TrainerCallback):
 
 def main(model: str, data: str, out: str, steps: int, length: int, rows: int) -> None:
     clock = Clock()
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # not built: it costs 30 s and is not called
+    deepspeed.init_distributed(dist_backend="gloo", verbose=False)  # on CPU the Trainer leaves this to the caller
     config = SFTConfig(output_dir=str(Path(out).with_suffix("")), max_steps=steps, max_length=length, packing=True,
                        per_device_train_batch_size=rows, gradient_accumulation_steps=1, learning_rate=1e-3,
                        lr_scheduler_type="constant", save_strategy="no", logging_steps=1, report_to=[], bf16=False,

@@ -23,6 +23,10 @@ from launcher.core.yaml_tree import FieldPath, dotted
 Where = Callable[[FieldPath], str]
 
 
+FINEST = 10**9
+"""Parts that a whole is cut into at most when shares become whole numbers."""
+
+
 def nowhere(_: FieldPath) -> str:
     """Stand for the place of a field that was not read from a file."""
     return ""
@@ -128,8 +132,12 @@ def _as_written(number: float) -> Fraction:
 
 
 def _whole(shares: Mapping[str, Fraction]) -> dict[str, int]:
-    common = math.lcm(*(share.denominator for share in shares.values()))
-    weights = {name: int(share * common) for name, share in shares.items()}
+    """Return the shares as whole numbers: exactly where they are simple, else to a part in 10^9.
+
+    Ratios of tokens to rows multiply into integers that other readers of plan.json would round anyhow.
+    """
+    common = min(math.lcm(*(share.denominator for share in shares.values())), FINEST)
+    weights = {name: max(1, round(share * common)) for name, share in shares.items()}
     divisor = math.gcd(*weights.values())
     return {name: weight // divisor for name, weight in weights.items()}
 
