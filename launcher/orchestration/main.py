@@ -25,6 +25,7 @@ from launcher.orchestration.node_agent import Agent, NodeAgent
 from launcher.orchestration.requests import Go, Requests, standard_input
 from launcher.orchestration.startup import Stopwatch
 from launcher.storage.journal import Journal, read_journal
+from launcher.storage.process_id import process_id
 from launcher.storage.run_dir import RunDir
 
 Place = Callable[[Go, Stopwatch], tuple[Sequence[Agent], AttemptPlan]]
@@ -67,6 +68,8 @@ def attempt(go: Go, requests: Requests, place: Place) -> int:
     _append_output(run.attempt_path(go.attempt, "controller.log"))
     journal = Journal(run, go.attempt)
     stopwatch = Stopwatch(go.typed, go.phases)
+    # The standbys started with this process, long before there was a stopwatch.
+    stopwatch.begin("imports", process_id().started)
     try:
         _record_start(run, go, journal)
         agents, placed = place(go, stopwatch)
