@@ -48,7 +48,7 @@ def _print(prepared: Prepared, recipe: str, console: Console) -> None:
 
 def table(prepared: Prepared) -> Table:
     """Return a line per source, narrow enough for 80 columns."""
-    result = Table(box=None, pad_edge=False)
+    result = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     result.add_column("source", overflow="fold")
     for name in COLUMNS:
         result.add_column(name, justify="right", no_wrap=True)
@@ -71,7 +71,13 @@ def notes(prepared: Prepared) -> Iterator[str]:
 
 def _cells(index: SourceIndex) -> list[str]:
     train = index.train
-    return [f"{index.read:,}", f"{train.documents:,}", f"{index.holdout.documents:,}", f"{train.rows:,}",
-            short(train.tokens), f"{train.supervised_tokens / train.tokens:.0%}",
-            f"{train.tokens / (train.rows * index.sequence_length):.1%}", f"{index.truncated + index.split_up:,}",
-            f"{index.dropped_long + index.dropped_empty:,}"]
+    counts = [index.read, train.documents, index.holdout.documents, train.rows]
+    shares = [f"{train.supervised_tokens / train.tokens:.0%}",
+              f"{train.tokens / (train.rows * index.sequence_length):.1%}"]
+    lost = [index.truncated + index.split_up, index.dropped_long + index.dropped_empty]
+    return [*map(_count, counts), short(train.tokens), *shares, *map(_count, lost)]
+
+
+def _count(count: int) -> str:
+    """Return a count as exactly as the line has room for."""
+    return f"{count:,}" if count < 10**6 else short(count)

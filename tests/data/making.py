@@ -82,5 +82,5 @@ def documents_of(store: Store, index: SourceIndex, split: Split = "train") -> di
 
 
 def contents(store: Store, prefix: str = "") -> dict[str, bytes]:
-    """Return all objects of a store."""
-    return {key: store.get(key) for key in store.list(prefix)}
+    """Return all objects of a store but remembered hashes, which depend on the clock."""
+    return {key: store.get(key) for key in store.list(prefix) if not key.startswith("hashes/")}

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import pytest
 
@@ -16,10 +17,10 @@ from launcher.data.tokenizer import stored_tokenizer
 from launcher.storage.store import LocalStore
 from tests.data.making import CHATML, chat_tokenizer, contents, documents_of, recipe_for, write_rows
 
-WORDS = "one two three four five six seven eight nine ten".split()
+WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 SUMS = [{"prompt": f"{a} + {b} =", "completion": str(a + b)} for a in range(6) for b in range(6)]
 TALK = [{"messages": [{"role": "user", "content": f"after {one}?"}, {"role": "assistant", "content": two}]}
-        for one, two in zip(WORDS, WORDS[1:], strict=False)]
+        for one, two in pairwise(WORDS)]
 
 
 @pytest.fixture
