@@ -19,6 +19,7 @@ from launcher.core.attempt_planning import choose_micro_batch, plan_attempt
 from launcher.core.cluster_spec import parse_cluster
 from launcher.core.errors import LauncherError
 from launcher.core.forecast import Forecast, Waste, forecast, waste
+from launcher.core.not_yet import not_yet
 from launcher.core.planning import plan
 from launcher.core.recipe import ClusterWish, Recipe
 from launcher.core.run_plan import RunPlan
@@ -38,6 +39,8 @@ def show_plan(recipe: str, overrides: Sequence[str], cache: str | None, cluster:
         print(json.dumps(_as_json(made, forecast(made), facts, lost), indent=1))
     else:
         _print(made, forecast(made), facts, lost, recipe)
+        for line in not_yet(loaded.recipe):
+            print(f"note     {line}")
 
 
 def _prepared(loaded: LoadedRecipe, cache: str | None) -> Prepared | None:

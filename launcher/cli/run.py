@@ -6,7 +6,7 @@ planned, so that its imports overlap with preparing and planning; a refusal clos
 
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
@@ -18,8 +18,10 @@ from launcher.cli.preparing import prepared_data
 from launcher.cli.watch import watch
 from launcher.core.attempt import Cluster
 from launcher.core.attempt_planning import plan_attempt, workers_wanted
-from launcher.core.planning import plan
+from launcher.core.not_yet import not_yet
+from launcher.core.planning import nowhere, plan
 from launcher.core.recipe import ClusterWish, Recipe
+from launcher.core.yaml_tree import FieldPath
 from launcher.data.cache import cache_store
 from launcher.orchestration.requests import Go
 from launcher.orchestration.supervisor import Mode, Supervisor
@@ -60,6 +62,8 @@ class Launch:
     text: bytes
     submission: Submission
     options: RunOptions
+    where: Callable[[FieldPath], str] = nowhere
+    """`file:line:column` of a field, for what planning refuses."""
     typed: float = field(default_factory=lambda: process_id().started)
     phases: dict[str, tuple[float, float]] = field(default_factory=dict)
 
@@ -70,6 +74,8 @@ class Launch:
                           f"next   launcher status {self.shown}", highlight=False, soft_wrap=True)
             return 0
         refuse_held(self.run)
+        for line in not_yet(self.recipe):
+            console.print(f"note: {line}", style="yellow", highlight=False)
         wish, cluster = self._wish(), local_cluster(self._workers_here())
         device: Literal["cpu", "cuda"] = "cuda" if cluster.nodes[0].gpus else "cpu"
         slots = standbys(wish, cluster) if self.options.mode != "cluster" else 0
@@ -92,7 +98,7 @@ class Launch:
         with self._measured("prepare"):
             prepared = prepared_data(self.recipe, cache, console)
         with self._measured("plan"):
-            made = plan(self.recipe, prepared, self.ds_template)
+            made = plan(self.recipe, prepared, self.ds_template, where=self.where)
             attempt = next_attempt(self.run)
             placed = cluster and plan_attempt(made, wish, cluster, attempt=attempt, device=device, resume=None,
                                               micro_batch=self.recipe.micro_batch)
@@ -131,7 +137,7 @@ def run(argument: str, options: RunOptions) -> int:
     submission = Submission(file=str(loaded.file), overrides=options.overrides, recipe=loaded.recipe,
                             cache=cache_store(options.cache).url)
     return Launch(RunDir(shown), shown, loaded.recipe, loaded.ds_template, loaded.text, submission,
-                  options).execute(console())
+                  options, loaded.where).execute(console())
 
 
 def resume(argument: str, options: RunOptions) -> int:

@@ -31,7 +31,7 @@ from launcher.core.attempt_state import (
     WorkerSeen,
     Yielded,
 )
-from launcher.core.errors import FAILED, FINISHED, INFRASTRUCTURE, YIELDED
+from launcher.core.errors import FAILED, FINISHED, INFRASTRUCTURE, REFUSED, YIELDED
 from launcher.core.failure import FailureKind, WorkerFailure
 from launcher.core.failure_report import causes, died
 
@@ -114,6 +114,7 @@ def _after_failure(progress: Progress, patience: Patience) -> Transition:
 
 _OUTCOMES: dict[FailureKind, tuple[events.Outcome, int]] = {
     FailureKind.PREEMPTION: ("yielded", YIELDED),
+    FailureKind.BAD_INPUT: ("refused", REFUSED),
     FailureKind.NODE_LOSS: ("failed", INFRASTRUCTURE),
     FailureKind.STORAGE: ("failed", INFRASTRUCTURE),
 }

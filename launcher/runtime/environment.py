@@ -15,6 +15,7 @@ from launcher.core.attempt import WorkerOrders
 
 RANK, LOCAL_RANK, WORLD_SIZE = "RANK", "LOCAL_RANK", "WORLD_SIZE"
 GLOO_INTERFACE = "GLOO_SOCKET_IFNAME"
+CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
 def redirect_output(log: Path) -> None:
@@ -38,7 +39,7 @@ def interface_of(address: str) -> str | None:
 
 
 def set_ranks(orders: WorkerOrders) -> None:
-    """Set what DeepSpeed reads from the environment, and the interface that gloo binds."""
+    """Set what DeepSpeed reads from the environment, the interface that gloo binds, threads and determinism."""
     place = orders.attempt.ranks[orders.rank]
     os.environ[RANK] = str(orders.rank)
     os.environ[LOCAL_RANK] = str(place.local_rank)
@@ -47,6 +48,10 @@ def set_ranks(orders: WorkerOrders) -> None:
     if interface := interface_of(orders.attempt.cluster.nodes[place.node].address):
         os.environ.setdefault(GLOO_INTERFACE, interface)
     torch.set_num_threads(orders.attempt.threads)
+    if orders.plan.deterministic:
+        # cuBLAS reads it when its first handle is made; without it deterministic products raise.
+        os.environ.setdefault(CUBLAS_WORKSPACE, ":4096:8")
+        torch.use_deterministic_algorithms(True)
 
 
 def device_of(orders: WorkerOrders) -> torch.device:
