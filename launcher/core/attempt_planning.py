@@ -23,6 +23,9 @@ def plan_attempt(plan: RunPlan, wish: ClusterWish, cluster: Cluster, *, attempt:
                  resume: int | None) -> AttemptPlan:
     """Return the orders of one attempt. Raises Unplannable when the cluster is too small for the wish."""
     _refuse_unfit(wish, cluster)
+    if device == "cpu" and plan.model.attention == "flash_attention_2":
+        raise Unplannable([Problem("", "model.attention", "flash_attention_2 needs a GPU and there is none here; "
+                                   "say --set model.attention=sdpa")])
     ranks = _ranks(wish, cluster)
     world_size = len(ranks)
     rows = choose_micro_batch(plan.rows_per_step, micro_batch, world_size)

@@ -55,7 +55,8 @@ def kind_of(error: BaseException) -> FailureKind:
     name, text = type(error).__name__, str(error).lower()
     if isinstance(error, MemoryError) or name == "OutOfMemoryError" or "out of memory" in text:
         return FailureKind.OUT_OF_MEMORY
-    if isinstance(error, UserError):
+    # A missing package: transformers names the one that the recipe's attention or adapter needs.
+    if isinstance(error, UserError | ImportError):
         return FailureKind.BAD_INPUT
     if isinstance(error, OSError) and not isinstance(error, ConnectionError):
         return FailureKind.STORAGE

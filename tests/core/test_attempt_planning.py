@@ -90,3 +90,11 @@ def test_an_unfit_cluster_is_refused_with_needed_against_present(wish, machines,
 def test_an_attempt_survives_its_file():
     planned = attempt({"workers": 2}, cluster(2))
     assert type(planned).from_json(planned.to_json()) == planned
+
+
+def test_an_attention_that_needs_a_gpu_is_refused_without_one():
+    made = run_plan()
+    model = made.model.model_copy(update={"attention": "flash_attention_2"})
+    with pytest.raises(Unplannable, match="flash_attention_2 needs a GPU .* --set model.attention=sdpa"):
+        plan_attempt(made.model_copy(update={"model": model}), ClusterWish(workers=1), cluster(1), attempt=1,
+                     micro_batch=1, device="cpu", resume=None)
