@@ -10,6 +10,10 @@ from launcher.core.document import Document, fingerprint
 from launcher.core.recipe import Adapter, ModelChoice, Optimizer, Schedule
 from launcher.core.source_index import TokenizerFacts
 
+FIXED = frozenset({"seed", "model", "adapter", "tokenizer", "sequence_length", "rows_per_step", "ds_template",
+                   "deterministic"})
+"""Fields that hold for the whole run."""
+
 
 class SourcePlan(Document):
     """What the plan counts on in one source."""
@@ -62,6 +66,10 @@ class SegmentPlan(Document):
     """Fingerprint of the DeepSpeed template with its "auto" marks."""
     trainable: Literal["all", "adapter"]
 
+    def overlaps(self, stage: StagePlan) -> bool:
+        """Return whether any step of the stage is in the segment."""
+        return stage.first_step < self.first_step + self.steps and self.first_step <= stage.last_step
+
 
 class Amendment(Document):
     """A recorded change of the plan from a step on. None is made yet."""
@@ -112,9 +120,17 @@ class RunPlan(Document):
         return range(first, min(first + self.rows_per_step, stage.rows))
 
     def chain(self) -> str:
-        """Return H(k) over what is fixed, each segment and each amendment: H(k) = hash(H(k-1), part k)."""
-        fixed = self.model_dump(mode="json", exclude={"segments", "amendments", "stages", "steps", "rows", "sources"})
-        link = fingerprint(fixed)
-        for part in (*self.segments, *self.amendments):
-            link = fingerprint(link, part)
+        """Return the last link of H(k) = hash(H(k-1), part k) over each segment, then each amendment.
+
+        A segment's part is its own description, its stages and the data they draw on. What does not change training,
+        such as when to evaluate, is left out.
+        """
+        link = fingerprint({name: value for name, value in self.model_dump(mode="json").items() if name in FIXED})
+        for segment in self.segments:
+            stages = [stage for stage in self.stages if segment.overlaps(stage)]
+            sources = {name: self.sources[name] for stage in stages for name in sorted(stage.weights)}
+            link = fingerprint(link, segment, *stages, *(part for name in sorted(sources)
+                                                         for part in (name, sources[name].fingerprint)))
+        for amendment in self.amendments:
+            link = fingerprint(link, amendment)
         return link

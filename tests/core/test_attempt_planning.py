@@ -95,6 +95,6 @@ def test_an_attempt_survives_its_file():
 def test_an_attention_that_needs_a_gpu_is_refused_without_one():
     made = run_plan()
     model = made.model.model_copy(update={"attention": "flash_attention_2"})
-    with pytest.raises(Unplannable, match="flash_attention_2 needs a GPU .* --set model.attention=sdpa"):
+    with pytest.raises(Unplannable, match=r"flash_attention_2 needs a GPU .* --set model\.attention=sdpa"):
         plan_attempt(made.model_copy(update={"model": model}), ClusterWish(workers=1), cluster(1), attempt=1,
                      micro_batch=1, device="cpu", resume=None)
