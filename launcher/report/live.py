@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from launcher.report.fold import RunFold
-from launcher.report.words import count, duration, loss, plural, size
+from launcher.report.words import count, duration, loss, norm, plural, size
 
 LINE_EVERY_S = 5.0
 LINE_EVERY_STEPS = 10
@@ -159,7 +159,7 @@ def _stages(fold: RunFold) -> Text:
 
 
 def _numbers(fold: RunFold, step: dict[str, Any]) -> Table:
-    parts = [f"loss {loss(step['loss'])}", f"rate {step['learning_rate']:.2e}", f"norm {step['grad_norm']:.3g}",
+    parts = [f"loss {loss(step['loss'])}", f"rate {step['learning_rate']:.2e}", f"norm {norm(step['grad_norm'])}",
              *_speed(fold, eta=False)]
     if fold.memory:
         parts.append(f"memory {size(fold.memory)}")

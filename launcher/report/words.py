@@ -1,5 +1,7 @@
 """How numbers are written for people: durations, counts, sizes, losses."""
 
+NOT_FINITE = "not finite"
+
 
 def duration(seconds: float) -> str:
     """Return 8 s, 3 min 20 s, 2 h 05 min or 3 d 4 h."""
@@ -27,9 +29,14 @@ def size(count_of_bytes: float) -> str:
     return f"{mebibytes:.0f} MiB" if mebibytes < 1024 else f"{mebibytes / 1024:.1f} GiB"
 
 
-def loss(value: float) -> str:
-    """Return a loss with four digits after the point."""
-    return f"{value:.4f}"
+def loss(value: float | None) -> str:
+    """Return a loss with four digits after the point; None is one that is not finite."""
+    return NOT_FINITE if value is None else f"{value:.4f}"
+
+
+def norm(value: float | None) -> str:
+    """Return a gradient norm with three digits; None is one that is not finite."""
+    return NOT_FINITE if value is None else f"{value:.3g}"
 
 
 def plural(number: int, word: str) -> str:

@@ -109,3 +109,12 @@ def test_numbers_read_as_people_say_them():
     assert [duration(seconds) for seconds in (8, 200, 7500, 280000)] == ["8 s", "3 min 20 s", "2 h 05 min", "3 d 5 h"]
     assert [count(number) for number in (812, 11_900, 3.2e6, 1.5e9)] == ["812", "11.9k", "3.20M", "1.50B"]
     assert [size(number) for number in (450 << 20, 3 << 30)] == ["450 MiB", "3.0 GiB"]
+
+
+def test_numbers_that_are_not_finite_are_drawn_too():
+    broken = step(1, 2.0, applied=False, loss=None, grad_norm=None,
+                  sources={"sums": {"loss": None, "supervised_tokens": 80, "rows": 2}})
+    text = printed(panel(RunFold([*started(1, 1.0), broken])))
+    assert "loss not finite" in text
+    assert "norm not finite" in text
+    assert "loss not finite" in lines([*started(1, 1.0), broken])[-1]
