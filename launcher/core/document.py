@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict
 class Document(BaseModel):
     """A frozen, typed value that is stored as JSON."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    # JSON has neither infinity nor NaN: they would be written as null, and not be read back.
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     def to_json(self) -> str:
         """Return the document as indented JSON text, ending in a newline."""

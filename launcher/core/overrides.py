@@ -84,7 +84,7 @@ def _key(parent: Any, path: FieldPath, name: str) -> str | int:
     if not isinstance(parent, list):
         raise ValueError(f"{dotted(path)} is a single value and has no field {name}")
     items = cast(list[Any], parent)
-    if name.isdigit() and int(name) < len(items):
+    if name.isdecimal() and len(name) < 10 and int(name) < len(items):
         return int(name)
     raise ValueError(f"{dotted(path)} has {len(items)} entries, counted from 0; "
                      f"{did_you_mean(name, [str(i) for i in range(len(items))])}")

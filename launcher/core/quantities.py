@@ -11,18 +11,23 @@ from pydantic import BeforeValidator, WithJsonSchema
 DECIMAL = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
 BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 SECONDS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "hours": 3600.0, "d": 86400.0}
+MOST = 10**18
+"""Larger than anything that can be trained on, and far from where floats overflow."""
 _NUMBER = r"\s*([0-9]+(?:[._][0-9]+)*(?:e[0-9]+)?)\s*"
 
 
 def _split(value: Any, what: str, example: str) -> tuple[float, str]:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"expected {what} such as {example}")
-    if isinstance(value, int | float):
-        return float(value), ""
-    match = re.fullmatch(_NUMBER + r"([A-Za-z%]*)\s*", value)
-    if match is None:
-        raise ValueError(f"{value!r} is not {what}; write it like {example}")
-    return float(match[1].replace("_", "")), match[2]
+    number, unit = value, ""
+    if isinstance(value, str):
+        match = re.fullmatch(_NUMBER + r"([A-Za-z%]*)\s*", value)
+        if match is None:
+            raise ValueError(f"{value!r} is not {what}; write it like {example}")
+        number, unit = float(match[1].replace("_", "")), match[2]
+    if not -MOST <= number <= MOST:
+        raise ValueError(f"{value!r:.40} is not {what}; at most 1e18 make sense")
+    return float(number), unit
 
 
 def parse_count(value: Any) -> int:
@@ -32,8 +37,8 @@ def parse_count(value: Any) -> int:
     if factor is None:
         raise ValueError(f"{value!r} has the unknown unit {unit!r}; counts take {', '.join([*DECIMAL, *BINARY][1:])}")
     result = number * factor
-    if result != int(result) or result < 0:
-        raise ValueError(f"{value!r} is not a whole number of at least 0")
+    if result > MOST or result != int(result) or result < 0:
+        raise ValueError(f"{value!r} is not a whole number between 0 and 1e18")
     return int(result)
 
 

@@ -139,11 +139,17 @@ class _Reader:
             case "bool":
                 return text.lower() == "true"
             case "int":
-                return int(text)
+                return self._int(node, text, path)
             case "float":
                 return float(text.replace(".inf", "inf").replace(".Inf", "inf").replace(".nan", "nan"))
             case _:
                 return self._problem(node, path, f"the tag {node.tag} is not supported; write a plain value")
+
+    def _int(self, node: yaml.Node, text: str, path: FieldPath) -> int | None:
+        try:
+            return int(text)
+        except ValueError:  # Python reads no integers of thousands of digits
+            return self._problem(node, path, f"a number of {len(text)} digits")
 
     def _problem(self, node: yaml.Node, path: FieldPath, message: str) -> None:
         self._tree.problems.append(Problem(self._place(node), dotted(path), message))

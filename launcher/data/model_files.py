@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from launcher.core.errors import UserError
+from launcher.storage.typed_paths import is_folder, typed_path
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
                    "chat_template.jinja")
@@ -22,8 +23,8 @@ def model_folder(path: str, *, weights: bool) -> Path:
     `path` is a directory or a hub id. Files in the hub's cache are used without asking the network. Raises UserError
     when there is no such directory, or the hub has no such model or cannot be reached.
     """
-    folder = Path(path).expanduser()
-    if folder.is_dir():
+    folder = typed_path(path)
+    if is_folder(folder):
         return _checked(folder, path, weights)
     if path.startswith(("/", ".", "~")) or path.count("/") > 1:
         raise UserError(f"{path}: there is no such directory; a model is a Hugging Face directory or hub id")

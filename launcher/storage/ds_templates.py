@@ -12,6 +12,7 @@ from launcher.core.ds_config import problems
 from launcher.core.errors import Problem, RecipeInvalid
 from launcher.core.suggestions import did_you_mean
 from launcher.storage.shipped import shipped, shipped_names
+from launcher.storage.typed_paths import is_file, typed_path
 
 
 def load_template(name: str, folder: Path, place: str) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def load_template(name: str, folder: Path, place: str) -> dict[str, Any]:
 
 def _find(name: str, folder: Path, place: str) -> Path:
     for candidate in (name, f"{name}.json"):
-        if (path := folder / Path(candidate).expanduser()).is_file():
+        if is_file(path := typed_path(candidate, folder)):
             return path
     for candidate in (name, f"{name}.json"):
         if (found := shipped("ds_configs", candidate.removeprefix("ds_configs/"))) is not None:

@@ -17,6 +17,7 @@ from launcher.core.suggestions import did_you_mean
 from launcher.core.yaml_tree import FieldPath
 from launcher.storage.ds_templates import load_template
 from launcher.storage.shipped import DATA_PREFIX, PACKAGE, shipped, shipped_names
+from launcher.storage.typed_paths import is_file, is_folder, typed_path
 
 BYTES_PER_TOKEN = 4
 """Of JSON lines in English, for guesses."""
@@ -44,7 +45,7 @@ class LoadedRecipe:
 
     def guess_sizes(self) -> Recipe:
         """Return the recipe with sizes guessed from files where it says none, for a plan in estimated grade."""
-        sources = {name: source if source.tokens or not Path(source.path).is_file() else source.model_copy(
+        sources = {name: source if source.tokens or not is_file(Path(source.path)) else source.model_copy(
                    update={"tokens": -(-Path(source.path).stat().st_size // BYTES_PER_TOKEN)})
                    for name, source in self.recipe.sources.items()}
         return self.recipe.model_copy(update={"sources": sources})
@@ -67,7 +68,7 @@ def load_recipe(argument: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
 
 def find_recipe(argument: str) -> Path:
     """Return the file of a recipe: a path, or the name of a shipped one such as quickstart."""
-    if (path := Path(argument)).is_file():
+    if is_file(path := Path(argument)):
         return path
     name = argument.removeprefix("recipes/").removesuffix(".yaml")
     for candidate in (f"{name}.yaml", f"{name}/{Path(name).name}.yaml"):
@@ -78,7 +79,7 @@ def find_recipe(argument: str) -> Path:
     if len(by_stem) == 1 and (found := shipped("recipes", by_stem[0])) is not None:
         return found
     known = [each.removesuffix(".yaml") for each in names] + [Path(each).stem for each in names]
-    reason = "is a folder; give the recipe file in it" if path.is_dir() else (
+    reason = "is a folder; give the recipe file in it" if is_folder(path) else (
         f"no such file, and no shipped recipe has this name; {did_you_mean(name, known)}")
     raise RecipeInvalid([Problem(argument, "", reason)])
 
@@ -97,7 +98,7 @@ def _read(file: Path) -> bytes:
 
 def _base(name: str, file: Path) -> tuple[str, str]:
     path = file.parent / name
-    if not path.is_file():
+    if not is_file(path):
         found = shipped("recipes", name)
         if found is None:
             raise RecipeInvalid([Problem(str(file), "extends", f"no such file: {path}")])
@@ -116,8 +117,8 @@ def _absolute(parsed: ParsedRecipe, files: tuple[Path, Path]) -> tuple[Recipe, l
         place = parsed.where(("sources", name, "path"))
         path = _data_path(source.path, _folder(place, files))
         sources[name] = source.model_copy(update={"path": str(path)})
-        if not path.is_file():
-            reason = "is a folder, not a JSON lines file" if path.is_dir() else "no such file"
+        if not is_file(path):
+            reason = "is a folder, not a JSON lines file" if is_folder(path) else "no such file"
             missing.append(Problem(place, f"sources.{name}.path", f"{reason}: {path}"))
     model = _model(parsed, files)
     return parsed.recipe.model_copy(update={"sources": sources, "model": model}), missing
@@ -126,7 +127,7 @@ def _absolute(parsed: ParsedRecipe, files: tuple[Path, Path]) -> tuple[Recipe, l
 def _data_path(path: str, folder: Path) -> Path:
     if path.startswith(DATA_PREFIX):
         return PACKAGE / path.removeprefix(DATA_PREFIX)
-    return folder / Path(path).expanduser()
+    return typed_path(path, folder)
 
 
 def _model(parsed: ParsedRecipe, files: tuple[Path, Path]) -> ModelChoice:
@@ -141,5 +142,5 @@ def _model(parsed: ParsedRecipe, files: tuple[Path, Path]) -> ModelChoice:
 
 
 def _directory_or_hub_id(path: str, folder: Path) -> str:
-    directory = folder / Path(path).expanduser()
-    return str(directory) if directory.is_dir() else path
+    directory = typed_path(path, folder)
+    return str(directory) if is_folder(directory) else path

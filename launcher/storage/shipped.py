@@ -5,6 +5,8 @@ In a wheel they lie inside the package; in a checkout the first three are top-le
 
 from pathlib import Path
 
+from launcher.storage.typed_paths import is_file
+
 PACKAGE = Path(__file__).resolve().parent.parent
 DATA_PREFIX = "package:"
 
@@ -12,7 +14,7 @@ DATA_PREFIX = "package:"
 def shipped(folder: str, name: str) -> Path | None:
     """Return the shipped file `folder/name` (folder: recipes, ds_configs, slurm, quickstart), or None."""
     for root in (PACKAGE, PACKAGE.parent):
-        if (path := root / folder / name).is_file():
+        if is_file(path := root / folder / name):
             return path
     return None
 

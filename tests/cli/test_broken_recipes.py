@@ -121,6 +121,16 @@ BROKEN = {
     "workers against nodes": broken("workers: 2", "workers: 2, nodes: 2, gpus_per_node: 8", ":23:11: cluster.workers: "
                                     "2 is not nodes x gpus_per_node, which is 16"),
     "keep nothing": broken("4 steps}", "4 steps, keep: 0}", ":22:36: checkpoint.keep: expected at least 1, not 0"),
+    "steps without end": broken("{steps: 10}", "{steps: .inf}", ":12:21: stages.0.length.steps: inf is not a count"),
+    "steps beyond floats": broken("{steps: 10}", "{steps: 1" + "0" * 400 + "}", ":12:21: stages.0.length.steps: 1000"),
+    "too many steps": broken("{steps: 10}", "{steps: 9e17M}", ":12:21: stages.0.length.steps: '9e17M' is not a whole"),
+    "epochs without end": broken("epochs: 1,", "epochs: .inf,", ":16:22: stages.1.length.epochs: expected a finite"),
+    "clip without end": broken("cluster:", "optimizer: {clip: .inf}\ncluster:", ":23:19: optimizer.clip: expected a "
+                               "finite number, not inf"),
+    "5000 digits": broken("cluster:", "seed: " + "9" * 5000 + "\ncluster:", ":23:7: seed: a number of 5000 digits"),
+    "a path too long": broken("maths.jsonl, tokens: 40k", "x" * 300, ":8:11: sources.maths.path: no such file"),
+    "a user that is not": broken("maths.jsonl, tokens: 40k", "~nobody-here/x", "sources.maths.path: no such file"),
+    "deepspeed too long": broken("cluster:", f"deepspeed: {'x' * 300}\ncluster:", ":23:1: deepspeed: no file xxx"),
     # what fields say about each other
     "replay at first": broken("{maths: 1}\n", "{maths: 1}\n    replay: 5%\n", ":14:5: stages.0.replay: the "
                               "first stage has no earlier stage"),

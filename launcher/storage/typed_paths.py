@@ -1,0 +1,22 @@
+"""Paths as people type them: of a length, with a user or characters that no file system takes, they are just absent.
+
+pathlib raises OSError, RuntimeError or ValueError for such paths, and a mistyped recipe must end in a message.
+"""
+
+import os
+from pathlib import Path
+
+
+def typed_path(path: str, folder: Path = Path()) -> Path:
+    """Return a path, relative to a folder, its `~` expanded where such a user is known."""
+    return folder / os.path.expanduser(path)  # noqa: PTH111
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is such a file."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether there is such a folder."""
+    return os.path.isdir(path)  # noqa: PTH112
