@@ -19,12 +19,13 @@ _NUMBER = r"\s*([0-9]+(?:[._][0-9]+)*(?:e[0-9]+)?)\s*"
 def _split(value: Any, what: str, example: str) -> tuple[float, str]:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"expected {what} such as {example}")
-    number, unit = value, ""
     if isinstance(value, str):
         match = re.fullmatch(_NUMBER + r"([A-Za-z%]*)\s*", value)
         if match is None:
             raise ValueError(f"{value!r} is not {what}; write it like {example}")
         number, unit = float(match[1].replace("_", "")), match[2]
+    else:
+        number, unit = value, ""
     if not -MOST <= number <= MOST:
         raise ValueError(f"{value!r:.40} is not {what}; at most 1e18 make sense")
     return float(number), unit
