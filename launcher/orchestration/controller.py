@@ -53,10 +53,11 @@ class Controller:
         while not isinstance(state, END_STATES):
             seen = self._observe()
             transition = advance(state, seen, PATIENCE)
-            for action in transition.actions:
-                self._act(action)
+            # Before the actions: with a very short run they may end it, and nothing follows run_ended.
             if started := self._stopwatch.watch(seen.workers):
                 self._record(started)
+            for action in transition.actions:
+                self._act(action)
             state = transition.state
             if not transition.actions:
                 self._pause(RUNNING_POLL_S if isinstance(state, Running) else POLL_S)
