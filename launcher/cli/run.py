@@ -18,11 +18,13 @@ from launcher.cli.preparing import prepared_data
 from launcher.cli.watch import watch
 from launcher.core.attempt import Cluster
 from launcher.core.attempt_planning import plan_attempt, workers_wanted
+from launcher.core.errors import UserError
 from launcher.core.not_yet import not_yet
 from launcher.core.planning import nowhere, plan
 from launcher.core.recipe import ClusterWish, Recipe
 from launcher.core.yaml_tree import FieldPath
 from launcher.data.cache import cache_store
+from launcher.orchestration.ray_address import require_answer
 from launcher.orchestration.requests import Go
 from launcher.orchestration.supervisor import Mode, Supervisor
 from launcher.platforms.local import local_cluster
@@ -49,6 +51,13 @@ class RunOptions:
         """Return how workers are placed."""
         return "plain" if self.without_ray else "cluster" if self.address else "embedded"
 
+    def require_place(self) -> None:
+        """Raise UserError or PlatformError if workers can be placed nowhere as asked."""
+        if self.without_ray and self.address:
+            raise UserError("--without-ray and --address exclude each other: leave one of them out")
+        if self.address:
+            require_answer(self.address)
+
 
 @dataclass
 class Launch:
@@ -74,6 +83,7 @@ class Launch:
                           f"next   launcher status {self.shown}", highlight=False, soft_wrap=True)
             return 0
         refuse_held(self.run)
+        self.options.require_place()
         for line in not_yet(self.recipe):
             console.print(f"note: {line}", style="yellow", highlight=False)
         wish, cluster = self._wish(), local_cluster(self._workers_here())

@@ -4,6 +4,7 @@ Decides the settings of the private cluster, and never touches another Ray on th
 temporary folder is the run's own, and nothing is ended by name.
 """
 
+import faulthandler
 import logging
 import os
 import secrets
@@ -13,6 +14,7 @@ from typing import Any
 
 from launcher.core.attempt import Cluster, Node
 from launcher.core.errors import PlatformError
+from launcher.orchestration.ray_address import require_answer
 
 FOLDER = "r"
 """Of a private cluster, in the scratch folder: one letter, for the sake of socket paths."""
@@ -21,6 +23,7 @@ _SOCKET_TAIL = len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_s
 OBJECT_STORE_BYTES = 80 * 2**20
 """Nearly the smallest Ray takes: only letters and events travel through it."""
 PLACEMENT_TIMEOUT_S = 120.0
+CONNECT_S = 30.0
 CPU_SLOTS = 2
 """Workers on a node without a GPU, unless more are asked for."""
 
@@ -67,10 +70,14 @@ def start_private(folder: Path) -> None:
 
 def connect(address: str) -> None:
     """Connect to an existing cluster by its explicit address. Raises PlatformError."""
-    if address == "auto":
-        raise PlatformError("--address auto would take whatever Ray runs on this machine; give host:port")
+    require_answer(address)
     os.environ["RAY_ADDRESS"] = address
-    _init(address=address)
+    # What listens there may be no Ray, and then Ray's core may hang in its own exit: nothing in Python ends that.
+    faulthandler.dump_traceback_later(CONNECT_S, exit=True)
+    try:
+        _init(address=address)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def cluster() -> Cluster:
