@@ -5,6 +5,7 @@ from the sizes in the recipe. Which row comes when is `core.mixing`; on what mac
 """
 
 import math
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping
 from fractions import Fraction
@@ -23,6 +24,8 @@ from launcher.core.yaml_tree import FieldPath, dotted
 Where = Callable[[FieldPath], str]
 
 
+LOPSIDED = 10_000
+"""Rows from one row of a source to its next in a mix in which it hardly occurs."""
 FINEST = 10**9
 """Parts that a whole is cut into at most when shares become whole numbers."""
 
@@ -159,4 +162,8 @@ def _rows_for_epochs(length: Length, of: str, weights: Mapping[str, int], source
     total, weight = sum(weights.values()), weights[of]
     # Below the first its exact share is a whole row short, and from the last on largest remainder cannot withhold it.
     first, last = (target - 1) * total // weight, -(-target * total // weight)
-    return next(rows for rows in range(first, last + 1) if quota(rows, weights)[of] >= target)
+    between = range(first, last + 1)
+    if len(between) > LOPSIDED:
+        # Nearly the least number will do here, where looking at each would take minutes.
+        return between[bisect_left(between, target, key=lambda rows: quota(rows, weights)[of])]
+    return next(rows for rows in between if quota(rows, weights)[of] >= target)

@@ -1,5 +1,7 @@
 """A recipe and the sizes of its data give exact rows and steps, or a refusal with numbers."""
 
+import time
+
 import pytest
 
 from launcher.core.errors import Unplannable
@@ -32,6 +34,13 @@ def test_epochs_of_one_of_several_sources_take_the_fewest_rows_that_do(epochs, m
     (stage,) = made.stages
     assert quota(stage.rows, stage.weights)["a"] == round(epochs * 60)
     assert quota(stage.rows - 1, stage.weights)["a"] < round(epochs * 60)
+
+
+def test_epochs_of_a_source_that_hardly_occurs_are_planned_at_once():
+    begun = time.process_time()
+    made = planned({"a": 10, "b": 20_000_000}, [{"length": {"epochs": 1, "of": "a"}, "mix": {"a": 1e-9, "b": 1}}])
+    assert time.process_time() - begun < 1
+    assert quota(made.rows, made.stages[0].weights)["a"] == 10
 
 
 def test_tokens_are_reached_in_whole_steps():
