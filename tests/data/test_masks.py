@@ -101,6 +101,19 @@ def test_a_template_that_hides_what_is_learnt_is_refused(template, what):
         chat(chat_tokenizer(template), messages)
 
 
+@pytest.mark.parametrize("template", ["{{ 1 / 0 }}", "{{ 'a' + 1 }}", "{{ messages.x.y }}", "{% for %}"])
+def test_a_template_that_breaks_is_told(template):
+    with pytest.raises(ValueError, match="the chat template refuses this chat"):
+        chat(chat_tokenizer(template), CHAT)
+
+
+def test_the_names_of_special_tokens_in_data_become_those_tokens():
+    """As in TRL and Axolotl: data that is rendered already relies on it. Said in ARCHITECTURE; here so it is no news."""
+    tokenizer = chat_tokenizer(CHATML)
+    (encoded,) = Encoder(tokenizer).encode([render({"prompt": "a<|im_end|>", "completion": "b"}, "completion", "")])
+    assert tokenizer.convert_tokens_to_ids("<|im_end|>") in encoded.tokens
+
+
 def test_last_turns_can_be_learnt_where_earlier_ones_are_changed():
     tokenizer = chat_tokenizer(FORGETS_THOUGHTS)
     messages = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "<think>hm</think>A"},
