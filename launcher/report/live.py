@@ -119,7 +119,8 @@ def panel(fold: RunFold, *, alive: bool = True, now: float | None = None) -> Gro
     head.add_column()
     head.add_column(justify="right")
     state = fold.status(alive=alive).state
-    head.add_row(Text.assemble((fold.name, "bold"), f"  attempt {fold.attempt}, {plural(len(fold.workers), 'worker')}"),
+    workers = f", {plural(len(fold.workers), 'worker')}" if fold.workers else ""
+    head.add_row(Text.assemble((fold.name, "bold"), f"  attempt {fold.attempt}{workers}"),
                  Text.assemble((state, "yellow" if state == "draining" else "green"),
                                f"  {duration(fold.wall_seconds(now))}"))
     rows: list[RenderableType] = [head, _bar(fold)]

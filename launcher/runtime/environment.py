@@ -1,4 +1,4 @@
-"""What a worker process sets in its own process: environment variables, threads, logs, seeds.
+"""What a worker process sets in its own process: environment variables, threads, logs, warnings, seeds.
 
 The names that torch and DeepSpeed read stand in one table here and nowhere else.
 """
@@ -6,6 +6,7 @@ The names that torch and DeepSpeed read stand in one table here and nowhere else
 import os
 import random
 import sys
+import warnings
 from pathlib import Path
 
 import numpy
@@ -16,6 +17,8 @@ from launcher.core.attempt import WorkerOrders
 RANK, LOCAL_RANK, WORLD_SIZE = "RANK", "LOCAL_RANK", "WORLD_SIZE"
 GLOO_INTERFACE = "GLOO_SOCKET_IFNAME"
 CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+RENAMED_COLLECTIVES = r"`torch\.distributed\.\w+` is deprecated"
+"""A FutureWarning at every collective of every step; the calls are DeepSpeed's."""
 
 
 def redirect_output(log: Path) -> None:
@@ -26,6 +29,11 @@ def redirect_output(log: Path) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
+
+
+def hide_known_warnings() -> None:
+    """Keep out of the rank's log what would fill it and hide the rest of it."""
+    warnings.filterwarnings("ignore", RENAMED_COLLECTIVES, FutureWarning)
 
 
 def interface_of(address: str) -> str | None:

@@ -17,7 +17,7 @@ from launcher.runtime.adapter import add_adapter
 from launcher.runtime.batches import Batches
 from launcher.runtime.borders import check_borders
 from launcher.runtime.engine import TrainEngine, join_deepspeed
-from launcher.runtime.environment import device_of, redirect_output, set_ranks
+from launcher.runtime.environment import device_of, hide_known_warnings, redirect_output, set_ranks
 from launcher.runtime.evaluation import Evaluator
 from launcher.runtime.export import export_model
 from launcher.runtime.loop import Loop, Outcome, Rank
@@ -36,6 +36,7 @@ def run(orders: WorkerOrders, mailbox: Mailbox, reporter: Reporter, stop: StopFl
     """Carry out the orders; return the outcome's name and the steps done."""
     run_dir, plan, rank = RunDir(orders.run_dir), orders.plan, orders.rank
     redirect_output(run_dir.rank_log(orders.attempt.attempt, rank))
+    hide_known_warnings()
     reporter.place(rank, orders.attempt.cluster.nodes[orders.attempt.ranks[rank].node].name)
     reporter.phase("loading", 0)
     set_ranks(orders)

@@ -67,6 +67,11 @@ def test_the_block_can_be_drawn_at_any_moment():
         assert printed(panel(fold))
 
 
+def test_workers_are_told_once_there_are_any():
+    assert "worker" not in printed(panel(RunFold(FINISHED[:1])))
+    assert "2 workers" in printed(panel(RunFold(FINISHED[:2])))
+
+
 def test_the_view_follows_where_the_output_goes():
     assert isinstance(open_view(Console(file=io.StringIO(), force_terminal=False)), LineView)
     view = open_view(Console(file=io.StringIO(), force_terminal=True))
