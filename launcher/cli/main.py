@@ -123,13 +123,19 @@ def schema_command() -> None:
 
 def main() -> None:
     """Run the command line; map errors to one message and an exit code."""
-    from launcher.core.errors import LauncherError
+    from launcher.core.errors import INFRASTRUCTURE, LauncherError
 
     try:
         app()
     except LauncherError as error:
         sys.stderr.write(f"launcher: {error}\n")
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.filename is None:  # Not about a file of the person's: a defect, with its traceback.
+            raise
+        sys.stderr.write(f"launcher: {error.filename}: {error.strerror}; if it is the wrong place, --run-dir and "
+                         "--cache name others\n")
+        sys.exit(INFRASTRUCTURE)
 
 
 if __name__ == "__main__":

@@ -135,3 +135,10 @@ def test_a_run_nobody_knows(desk):
     code, output = desk.type("status", "tony")
     assert code == 2
     assert "no run here" in output
+
+
+@pytest.mark.parametrize("option", ["--run-dir", "--cache"])
+def test_a_folder_that_cannot_be_written_is_one_message(desk, option):
+    code, told = desk.type("run", "tiny.yaml", "--without-ray", option, "/proc/nowhere")
+    assert (code, "Traceback" in told) == (76, False)
+    assert "launcher: /proc/nowhere" in told.splitlines()[-1]
