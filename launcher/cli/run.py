@@ -15,7 +15,7 @@ from rich.console import Console
 
 from launcher.cli.find_run import default_run_dir, find_run
 from launcher.cli.preparing import prepared_data
-from launcher.cli.watch import watch
+from launcher.cli.watch import leaving_on_signals, watch
 from launcher.core.attempt import Cluster
 from launcher.core.attempt_planning import plan_attempt, workers_wanted
 from launcher.core.errors import UserError
@@ -93,7 +93,8 @@ class Launch:
         self._phase("cli", self.typed)
         with Supervisor(self.options.mode, slots=slots, threads=threads, device=device,
                         address=self.options.address or "") as supervisor:
-            go = self._plan(console, wish, None if self.options.mode == "cluster" else cluster, device)
+            with leaving_on_signals(f"{self.recipe.name} was stopped before it began; the same command starts it"):
+                go = self._plan(console, wish, None if self.options.mode == "cluster" else cluster, device)
             holder = take_lock(self.run, supervisor.process)
             try:
                 begin_run(self.run, go.plan, self.text, self.submission)

@@ -2,13 +2,13 @@
 
 import signal
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 
 from rich.console import Console
 
-from launcher.core.errors import INFRASTRUCTURE
+from launcher.core.errors import INFRASTRUCTURE, YIELDED, Yielded
 from launcher.core.events import StopRequested
 from launcher.orchestration.requests import SIGNALS
 from launcher.orchestration.supervisor import Supervisor
@@ -54,6 +54,10 @@ def _follow(reader: JournalReader, fold: RunFold, view: View, supervisor: Superv
 def _died(console: Console, run: RunDir, shown: str, fold: RunFold, supervisor: Supervisor) -> int:
     """Tell that the controller ended without a last word."""
     code = supervisor.exit_code()
+    if code == YIELDED:
+        console.print(f"{fold.name or shown} was stopped before it began\nnext   launcher resume {shown}",
+                      highlight=False, soft_wrap=True)
+        return YIELDED
     how = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"
     log = run.path / run.attempt_key(fold.attempt or 1, "controller.log")
     early = supervisor.early_log.read_text(errors="replace")[-2000:] if supervisor.early_log.exists() else ""
@@ -63,15 +67,32 @@ def _died(console: Console, run: RunDir, shown: str, fold: RunFold, supervisor: 
 
 
 @contextmanager
+def leaving_on_signals(told: str) -> Generator[None]:
+    """Make signals end what happens inside with one message: before the word to go nothing has begun."""
+
+    def leave(_number: int, _frame: FrameType | None) -> None:
+        raise Yielded(told)
+
+    with _handling(leave):
+        yield
+
+
+@contextmanager
 def _relaying(supervisor: Supervisor) -> Generator[None]:
     """Relay signals as requests to stop, and restore the handlers afterwards."""
 
     def relay(_number: int, _frame: FrameType | None) -> None:
         supervisor.stop(StopRequested(reason="signal", deadline=None))
 
-    before = {number: signal.signal(number, relay) for number in SIGNALS}
+    with _handling(relay):
+        yield
+
+
+@contextmanager
+def _handling(handler: Callable[[int, FrameType | None], None]) -> Generator[None]:
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

@@ -15,8 +15,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from launcher.core.attempt import AttemptPlan
-from launcher.core.errors import FAILED, INFRASTRUCTURE, REFUSED, LauncherError, Unplannable
-from launcher.core.events import Failed, RunEnded, RunStarted
+from launcher.core.errors import FAILED, INFRASTRUCTURE, REFUSED, YIELDED, LauncherError, Unplannable
+from launcher.core.events import Failed, RunEnded, RunStarted, StopRequested
 from launcher.core.failure import FailureKind
 from launcher.orchestration import ray_cluster
 from launcher.orchestration.controller import Controller, OrderBook
@@ -53,9 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with ExitStack() as cleanup:
         place = _placement(chosen, requests, cleanup)
         go = requests.wait_go()
-        if go is None:
-            return REFUSED
-        code = attempt(go, requests, place)
+        code = YIELDED if go is None else attempt(go, requests, place)
     if requests.orphaned:
         # Otherwise the supervisor removes it, after it has ended what may be left.
         shutil.rmtree(chosen.scratch, ignore_errors=True)
@@ -72,6 +70,8 @@ def attempt(go: Go, requests: Requests, place: Place) -> int:
     stopwatch.begin("imports", process_id().started)
     try:
         _record_start(run, go, journal)
+        if requests.stop is not None:
+            return _record_stopped(journal, requests.stop)
         agents, placed = place(go, stopwatch)
         run.store.put(run.attempt_key(go.attempt, "attempt.json"), placed.to_json().encode())
         run.store.put(run.attempt_key(go.attempt, "cluster.json"), placed.cluster.to_json().encode())
@@ -110,6 +110,13 @@ def _record_start(run: RunDir, go: Go, journal: Journal) -> None:
     if not any(event["event"] == "run_started" for event in read_journal(run)):
         started = RunStarted(name=go.plan.name, steps=go.plan.steps, plan=go.plan.chain())
         journal.append(started, durable=True)
+
+
+def _record_stopped(journal: Journal, request: StopRequested) -> int:
+    """Journal a stop that came before there was anything to stop."""
+    journal.append(request, durable=True)
+    journal.append(RunEnded(outcome="yielded", exit_code=YIELDED), durable=True)
+    return YIELDED
 
 
 def _record_breakdown(journal: Journal, error: Exception) -> int:

@@ -71,9 +71,9 @@ class Requests:
             signal.signal(number, self._on_signal)
 
     def wait_go(self) -> Go | None:
-        """Wait for the order to begin; None if it will not come."""
+        """Wait for the order to begin; None if a stop came first. A stop may have come with it, too."""
         self._settled.wait()
-        return None if self.stop else self._go
+        return self._go
 
     def ask_stop(self, reason: StopReason) -> None:
         """Ask for a stop from inside; the first reason stands."""

@@ -161,3 +161,19 @@ def test_a_refused_plan_leaves_before_anything_is_written(scene):
     assert not any(process.alive() for process in standbys)
     assert not folder.exists()
     assert not scene.run.path.exists()
+
+
+def test_a_stop_before_anything_began_yields_and_is_told(scene):
+    assert scene.play(plan_of(("one", 100000)), lambda scene: scene.supervisor.stop(STOP)) == 75
+    assert [event["reason"] for event in scene.events("stop_requested")] == ["signal"]
+    assert scene.ended() == ("yielded", 75)
+
+
+def test_a_supervisor_killed_before_the_word_to_go_leaves_nothing(scene):
+    with scene.supervisor as supervisor:
+        awaited(lambda: (supervisor.scratch / "worker-1/process.json").exists(), PATIENCE_S)
+        worker = ProcessId.from_json((supervisor.scratch / "worker-1/process.json").read_bytes())
+        supervisor._close_input()
+        awaited(lambda: supervisor.exit_code() is not None, PATIENCE_S)
+        assert not worker.alive()
+        assert not supervisor.scratch.exists()
