@@ -15,7 +15,7 @@ from launcher.orchestration.node_agent import NodeAgent
 from launcher.orchestration.ray_agent import RemoteAgent
 from launcher.orchestration.requests import Go, Requests
 from launcher.orchestration.startup import Stopwatch
-from launcher.storage.process_id import children
+from launcher.storage.process_id import children, descendants
 
 RAY_PROCESSES = "ray.json"
 """In the scratch folder: what the supervisor ends if the controller dies without ending it."""
@@ -38,8 +38,9 @@ def place_embedded(stopwatch: Stopwatch, scratch: Path, standbys: NodeAgent, fol
         agent = RemoteAgent(group, 0, {"CPU": 1})
         cleanup.callback(agent.close)
         agent.adopt(str(scratch), folders)
-        daemons.append(agent.process())
-        (scratch / RAY_PROCESSES).write_text(json.dumps([process.model_dump() for process in daemons]))
+        # With what they started: the raylet's own helpers outlive it by half a minute when it goes with its GCS.
+        family = [*daemons, *(child for daemon in daemons for child in descendants(daemon)), agent.process()]
+        (scratch / RAY_PROCESSES).write_text(json.dumps([process.model_dump() for process in family]))
         standbys.let_go()
     return agent
 

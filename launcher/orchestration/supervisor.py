@@ -19,7 +19,7 @@ from typing import Literal, Self
 from launcher.core.document import Document
 from launcher.core.events import StopRequested
 from launcher.orchestration.requests import Go, Stop
-from launcher.storage.process_id import ProcessId, children, process_id
+from launcher.storage.process_id import ProcessId, descendants, process_id
 
 CONTROLLER_MODULE = "launcher.orchestration.main"
 TEMPORARY_LIMIT = 28
@@ -106,7 +106,7 @@ def make_scratch() -> Path:
 def end_leftovers(scratch: Path, patience_s: float = 10.0) -> list[ProcessId]:
     """End what a dead controller left of its workers and its Ray, and return what there was."""
     left = [process for process in _recorded(scratch) if process.alive()]
-    family = [*left, *(child for process in left for child in _descendants(process))]
+    family = [*left, *(child for process in left for child in descendants(process))]
     for process in family:
         process.kill()
     deadline = time.monotonic() + patience_s
@@ -121,9 +121,3 @@ def _recorded(scratch: Path) -> Iterator[ProcessId]:
     ray = scratch / "ray.json"
     if ray.exists():
         yield from (ProcessId.model_validate(process) for process in json.loads(ray.read_bytes()))
-
-
-def _descendants(process: ProcessId) -> Iterator[ProcessId]:
-    for child in children(process.pid):
-        yield child
-        yield from _descendants(child)

@@ -5,6 +5,7 @@ Reads /proc. Whoever ends processes, holds a run's lock or adopts workers compar
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 from launcher.core.document import Document
@@ -59,6 +60,13 @@ def children(pid: int | None = None) -> list[ProcessId]:
         return []
     found = ((child, _stat(child)) for child in sorted(pids))
     return [ProcessId(pid=child, started=stat[1]) for child, stat in found if stat is not None]
+
+
+def descendants(process: ProcessId) -> Iterator[ProcessId]:
+    """Yield the running processes below a process, parents before their children."""
+    for child in children(process.pid):
+        yield child
+        yield from descendants(child)
 
 
 def _stat(pid: int) -> tuple[str, float] | None:

@@ -90,3 +90,17 @@ def test_a_killed_controller_leaves_neither_workers_nor_ray(scene):
     assert scene.play(plan_of(("one", 100000)), kill) == -signal.SIGKILL
     assert not any(process.alive() for process in seen["daemons"])
     awaited(lambda: not ray_processes_of(seen["folder"]))
+
+
+def test_a_killed_gcs_ends_the_run_and_leaves_neither_workers_nor_ray(scene):
+    seen = {}
+
+    def kill(scene: RayScene) -> None:
+        scene.wait_step(2)
+        seen["daemons"], seen["folder"] = scene.daemons(), scene.supervisor.scratch
+        commands = {daemon.pid: Path(f"/proc/{daemon.pid}/cmdline").read_bytes() for daemon in seen["daemons"]}
+        os.kill(next(pid for pid, command in commands.items() if b"gcs_server" in command), signal.SIGKILL)
+
+    assert scene.play(plan_of(("one", 100000)), kill) != 0
+    assert not any(process.alive() for process in seen["daemons"])
+    assert not ray_processes_of(seen["folder"])
