@@ -3,9 +3,10 @@
 Knows which rank lives in which slot of which node; decides nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from launcher.core.attempt import AttemptPlan, RankPlace
 from launcher.core.attempt_state import WorkerSeen
@@ -13,6 +14,8 @@ from launcher.core.errors import PlatformError
 from launcher.core.events import WorkerPlace
 from launcher.orchestration.node_agent import Agent, SlotReport
 from launcher.storage.process_id import ProcessId
+
+Answer = TypeVar("Answer")
 
 
 class AgentLost(PlatformError):
@@ -49,28 +52,30 @@ class Gang:
 
     def deliver(self, letter: str, contents: Mapping[int, dict[str, Any]]) -> None:
         """Put a letter into the mailboxes of some ranks."""
-        for node, agent in enumerate(self._agents):
+        for node in range(len(self._agents)):
             mine = {place.local_rank: contents[place.rank] for place in self._attempt.ranks
                     if place.node == node and place.rank in contents}
-            if mine and node not in self.lost:
-                agent.deliver(letter, mine)
+            if mine:
+                self._ask(node, partial(_deliver, letter, mine), None)
 
     def end(self, grace_s: float) -> bool:
         """End all workers on all nodes at the same time; return whether all are known to be gone."""
-        living = [agent for node, agent in enumerate(self._agents) if node not in self.lost]
-        with ThreadPoolExecutor(max(1, len(living))) as pool:
-            return all(pool.map(lambda agent: agent.end(grace_s), living)) and not self.lost
+        nodes = range(len(self._agents))
+        with ThreadPoolExecutor(max(1, len(nodes))) as pool:
+            return all(pool.map(lambda node: self._ask(node, lambda agent: agent.end(grace_s), False), nodes))
 
     def _polled(self) -> list[dict[int, SlotReport]]:
-        found: list[dict[int, SlotReport]] = []
-        for node, agent in enumerate(self._agents):
-            try:
-                reports = [] if node in self.lost else agent.poll()
-            except AgentLost:
-                self.lost.add(node)
-                reports = []
-            found.append({report.slot: report for report in reports})
-        return found
+        nothing: list[SlotReport] = []
+        polled = [self._ask(node, lambda agent: agent.poll(), nothing) for node in range(len(self._agents))]
+        return [{report.slot: report for report in reports} for reports in polled]
+
+    def _ask(self, node: int, question: Callable[[Agent], Answer], otherwise: Answer) -> Answer:
+        """Ask a node's agent. One that does not answer is lost, which the next look tells, and asked no more."""
+        try:
+            return otherwise if node in self.lost else question(self._agents[node])
+        except AgentLost:
+            self.lost.add(node)
+            return otherwise
 
     def _seen(self, place: RankPlace, report: SlotReport | None) -> WorkerSeen:
         if report is None:
@@ -80,3 +85,7 @@ class Gang:
 
     def _node_name(self, node: int) -> str:
         return self._attempt.cluster.nodes[node].name
+
+
+def _deliver(letter: str, contents: Mapping[int, dict[str, Any]], agent: Agent) -> None:
+    agent.deliver(letter, contents)
