@@ -108,7 +108,7 @@ def test_a_template_that_breaks_is_told(template):
 
 
 def test_the_names_of_special_tokens_in_data_become_those_tokens():
-    """As in TRL and Axolotl: data that is rendered already relies on it. Said in ARCHITECTURE; here so it is no news."""
+    """As in TRL and Axolotl: data that is rendered already relies on it."""
     tokenizer = chat_tokenizer(CHATML)
     (encoded,) = Encoder(tokenizer).encode([render({"prompt": "a<|im_end|>", "completion": "b"}, "completion", "")])
     assert tokenizer.convert_tokens_to_ids("<|im_end|>") in encoded.tokens
