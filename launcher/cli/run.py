@@ -32,7 +32,15 @@ from launcher.storage.lock import refuse_held, release_lock, take_lock
 from launcher.storage.process_id import process_id
 from launcher.storage.recipes import load_recipe
 from launcher.storage.run_dir import RunDir
-from launcher.storage.run_start import Submission, begin_run, last_end, next_attempt, read_plan, read_submission
+from launcher.storage.run_start import (
+    Submission,
+    begin_run,
+    last_end,
+    next_attempt,
+    read_plan,
+    read_submission,
+    require_same_plan,
+)
 
 
 @dataclass(frozen=True)
@@ -79,8 +87,10 @@ class Launch:
     def execute(self, console: Console) -> int:
         """Run to the end of the attempt and return the exit code."""
         if (ended := last_end(self.run)) is not None and ended.outcome == "finished":
+            self._refuse_another_recipe(console)
             console.print(f"{self.recipe.name} is finished already: the model is in {self.shown}/{RunDir.MODEL}\n"
-                          f"next   launcher status {self.shown}", highlight=False, soft_wrap=True)
+                          f"next   launcher export {self.shown} OUT    launcher status {self.shown}",
+                          highlight=False, soft_wrap=True)
             return 0
         refuse_held(self.run)
         self.options.require_place()
@@ -102,6 +112,12 @@ class Launch:
                 return watch(console, self.run, self.shown, supervisor)
             finally:
                 release_lock(self.run, holder)
+
+    def _refuse_another_recipe(self, console: Console) -> None:
+        """Raise PlanChanged if what has finished is not what is asked for now."""
+        if self.recipe != read_submission(self.run).recipe:
+            prepared = prepared_data(self.recipe, cache_store(self.submission.cache), console)
+            require_same_plan(self.run, plan(self.recipe, prepared, self.ds_template, where=self.where))
 
     def _plan(self, console: Console, wish: ClusterWish, cluster: Cluster | None, device: Literal["cpu", "cuda"]) -> Go:
         """Prepare and plan; return the word to go. Raises UserError for whatever cannot be."""

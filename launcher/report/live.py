@@ -58,7 +58,8 @@ class PanelView:
         self._live.stop()
 
     def _draw(self) -> Group:
-        return panel(self._fold, now=time.time())
+        # Nothing is known before the first event.
+        return panel(self._fold, now=time.time()) if self._fold.name else Group()
 
 
 class LineView:

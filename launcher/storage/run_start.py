@@ -33,7 +33,7 @@ class Submission(Document):
 def begin_run(run: RunDir, plan: RunPlan, recipe: bytes, submission: Submission) -> None:
     """Write what defines the run, or check that it is the same. Raises PlanChanged with the differences."""
     if not run.store.put_if_absent(run.PLAN, plan.to_json().encode()):
-        _check_same(run, plan)
+        require_same_plan(run, plan)
     run.store.put_if_absent(run.RECIPE, recipe)
     run.store.put(SUBMISSION, submission.to_json().encode())
 
@@ -71,7 +71,8 @@ def last_end(run: RunDir) -> RunEnded | None:
     return ended
 
 
-def _check_same(run: RunDir, plan: RunPlan) -> None:
+def require_same_plan(run: RunDir, plan: RunPlan) -> None:
+    """Raise PlanChanged with the differences if the run was begun with another plan."""
     found = changes(read_plan(run), plan)
     if not found:
         return

@@ -87,6 +87,9 @@ def test_a_run_from_the_recipe_to_the_summary_and_all_questions_after_it(desk):
     code, output = desk.type("run", "tiny.yaml", "--without-ray")
     assert code == 0
     assert "finished already" in output
+    code, output = desk.type("run", "tiny.yaml", "--without-ray", "--set", "stages.0.length.steps=4")
+    assert code == 2
+    assert "stages.0.steps: was 3, is now 4" in output
     assert "3/3" in desk.type("ls")[1]
     assert desk.type("logs", "tiny", "--rank", "9")[0] == 2
 

@@ -72,6 +72,12 @@ def test_workers_are_told_once_there_are_any():
     assert "2 workers" in printed(panel(RunFold(FINISHED[:2])))
 
 
+def test_nothing_is_drawn_of_a_run_before_its_first_event():
+    console = Console(file=io.StringIO(), force_terminal=True)
+    open_view(console).close()
+    assert "step" not in console.file.getvalue()
+
+
 def test_the_view_follows_where_the_output_goes():
     assert isinstance(open_view(Console(file=io.StringIO(), force_terminal=False)), LineView)
     view = open_view(Console(file=io.StringIO(), force_terminal=True))
