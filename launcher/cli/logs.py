@@ -27,6 +27,8 @@ def logs(argument: str, *, rank: int | None, follow: bool) -> None:
         raise UserError(f"{shown}: attempt {attempt} has no log of rank {rank or 0}; "
                         f"{f'there are {len(there)}: {there[0]} to {there[-1]}' if there else 'no worker began'}")
     _copy(log, run if follow else None)
+    if log.exists() and log.stat().st_size == 0:
+        sys.stderr.write(f"{log}: empty, the worker printed nothing\n")
 
 
 def _copy(path: Path, following: RunDir | None = None) -> None:

@@ -92,6 +92,8 @@ def test_a_run_from_the_recipe_to_the_summary_and_all_questions_after_it(desk):
     assert "stages.0.steps: was 3, is now 4" in output
     assert "3/3" in desk.type("ls")[1]
     assert desk.type("logs", "tiny", "--rank", "9")[0] == 2
+    (desk.folder / "runs/tiny/attempts/001/rank-001.log").write_text("")
+    assert "the worker printed nothing" in desk.type("logs", "tiny", "--rank", "1")[1]
 
 
 def test_ctrl_c_yields_and_resume_goes_on_from_the_directory_alone(desk):
