@@ -27,8 +27,15 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "granite": (*COMMON, "hidden_act", "attention_bias", "mlp_bias", "embedding_multiplier", "logits_scaling",
                 "residual_multiplier", "attention_multiplier"),
 }
+ANY_ATTENTION = ("sdpa", "eager", "flash_attention_2")
+EAGER_ONLY = ("eager", "flash_attention_2")
 SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
          "max_position_embeddings", "vocab_size", "head_dim")
+
+
+def attentions(init: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the attention kernels that a new model's architecture works with."""
+    return EAGER_ONLY if init.get("architecture") == "gemma2" else ANY_ATTENTION
 
 
 def init_problems(init: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

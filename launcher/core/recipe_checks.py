@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from launcher.core.errors import Problem
 from launcher.core.intervals import parse_interval, parse_steps
-from launcher.core.new_models import init_problems
+from launcher.core.new_models import attentions, init_problems
 from launcher.core.recipe import NAME_PATTERN, Recipe, Source, Stage
 from launcher.core.suggestions import did_you_mean
 from launcher.core.yaml_tree import FieldPath, dotted
@@ -120,6 +120,9 @@ def _model(recipe: Recipe) -> Found:
     model = recipe.model
     for field, message in init_problems(model.init) if model.init is not None else ():
         yield ("model", "init", field), message
+    if model.init is not None and model.attention not in attentions(model.init):
+        yield ("model", "attention"), (f"{model.init['architecture']} caps its attention scores, which "
+                                       f"{model.attention} does not; use {' or '.join(attentions(model.init))}")
     if recipe.adapter is not None and model.init is not None:
         yield ("adapter",), "an adapter on a new model would train on random weights; remove it, or give model.path"
     if model.attention == "flash_attention_2" and model.precision == "fp32":

@@ -30,7 +30,9 @@ def model_config(plan: RunPlan) -> PretrainedConfig:
     choice, tokenizer = plan.model, plan.tokenizer
     assert tokenizer is not None, "a plan in estimated grade is never run"
     if choice.path is not None:
-        return AutoConfig.from_pretrained(model_folder(choice.path, weights=True))
+        config = AutoConfig.from_pretrained(model_folder(choice.path, weights=True))
+        _check_attention(config, choice.attention)
+        return config
     fields: dict[str, Any] = dict(choice.init or {})
     architecture = fields.pop("architecture")
     ids = {"bos_token_id": tokenizer.bos, "eos_token_id": tokenizer.eos, "pad_token_id": tokenizer.pad}
@@ -38,6 +40,14 @@ def model_config(plan: RunPlan) -> PretrainedConfig:
         return AutoConfig.for_model(architecture, **{"vocab_size": tokenizer.vocab_size, **ids, **fields})
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"model.init: {error}") from None
+
+
+def _check_attention(config: PretrainedConfig, attention: str) -> None:
+    """Refuse by name what transformers refuses with a traceback; for new models planning has done so."""
+    made = AutoModelForCausalLM._model_mapping.get(type(config), None)
+    if attention == "sdpa" and not getattr(made, "_supports_sdpa", True):
+        raise UserError(f"model.attention: sdpa does not compute what a {config.model_type} model needs; use eager or "
+                        "flash_attention_2")
 
 
 def build_model(plan: RunPlan, ds_config: dict[str, Any], device: torch.device) -> PreTrainedModel:

@@ -102,6 +102,8 @@ BROKEN = {
     "precision": broken("fp32", "fp8", ":5:14: model.precision: expected 'fp32' or 'bf16', not 'fp8'"),
     "flash attention in fp32": broken("precision: fp32", "precision: fp32\n  attention: flash_attention_2",
                                       ":6:3: model.attention: flash_attention_2 does not compute in fp32"),
+    "a kernel without soft caps": broken("architecture: llama", "architecture: gemma2", ":2:1: model.attention: gemma2 "
+                                         "caps its attention scores, which sdpa does not; use eager"),
     "no model": broken("  init: {", "  unit: {", ":3:3: model.unit: is not a field; did you mean init?"),
     "path and init": broken("  precision", "  path: gpt\n  precision", ":2:1: model: give exactly one of path"),
     "no architecture": broken("architecture: llama, ", "", ":2:1: model: init needs architecture"),

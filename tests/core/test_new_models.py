@@ -2,7 +2,7 @@
 
 import pytest
 
-from launcher.core.new_models import FIELDS, init_problems
+from launcher.core.new_models import FIELDS, attentions, init_problems
 
 GOOD = {"architecture": "llama", "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2}
 
@@ -27,8 +27,10 @@ def test_what_transformers_would_swallow_is_refused(change: dict[str, object], f
 
 
 def test_the_table_holds_for_the_installed_transformers() -> None:
-    from transformers import CONFIG_MAPPING
+    from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
     for architecture, fields in FIELDS.items():
         known = CONFIG_MAPPING[architecture].__dataclass_fields__
         assert [field for field in fields if field not in known] == [], architecture
+        model = AutoModelForCausalLM._model_mapping[CONFIG_MAPPING[architecture]]
+        assert model._supports_sdpa == ("sdpa" in attentions({"architecture": architecture})), architecture
