@@ -32,7 +32,8 @@ def export(run: RunDir, out: Path) -> str:
     facts = check_model(out, exported[-1]["parameters"])
     return (f"{out}: {facts.parameters:,} parameters in {facts.tensors} tensors ({', '.join(facts.dtypes)}, "
             f"{facts.bytes / 1e6:,.1f} MB), none empty, as many as the run wrote\n"
-            f"next: python -c \"from transformers import pipeline; print(pipeline('text-generation', '{out}')('Hello'))\"")
+            "next: python -c \"from transformers import pipeline; "
+            f"print(pipeline('text-generation', '{out}')('Hello'))\"")
 
 
 def _copy(run: RunDir, target: LocalStore) -> None:
