@@ -28,13 +28,14 @@ class Case:
     clip: float = 1.0
     attention: str = "sdpa"
     sub_groups: bool = False
+    checkpointing: bool = False
     persistent: bool = False
     """DeepSpeed keeps parameters as small as these whole by default."""
 
     def __str__(self) -> str:
         parts = [f"{self.workers} workers", f"{self.rows_per_step} rows by {self.micro_batch}", f"zero{self.stage}",
                  "packed" if self.packed else "one document a row", "tied" * self.tied, self.attention,
-                 "subgroups" * self.sub_groups, "persistent" * self.persistent]
+                 "subgroups" * self.sub_groups, "checkpointing" * self.checkpointing, "persistent" * self.persistent]
         return ", ".join(part for part in parts if part)
 
 
@@ -44,7 +45,8 @@ def both_ways(case: Case, folder: Path,
     cache = LocalStore(folder / "cache")
     indexes = [write_source(cache, name, 60, seed, packed=case.packed) for seed, name in enumerate(("sums", "words"))]
     base = write_model(folder / "base", tied=case.tied)
-    model = ModelChoice.model_validate({"path": str(base), "precision": precision, "attention": case.attention})
+    model = ModelChoice.model_validate({"path": str(base), "precision": precision, "attention": case.attention,
+                                         "gradient_checkpointing": case.checkpointing})
     # 12 full steps and a partial one, then 18 and a partial one.
     rows = [12 * case.rows_per_step + 1, 18 * case.rows_per_step + case.rows_per_step // 2]
     plan = make_plan(indexes, model, rows_per_step=case.rows_per_step, stage_rows=rows,
@@ -75,7 +77,7 @@ QUICK = [Case(2, 2)]
 SLOW = [
     Case(1, 8), Case(1, 3), Case(2, 1), Case(3, 2), Case(3, 1, rows_per_step=7), Case(2, 4, packed=False),
     Case(3, 2, rows_per_step=5, packed=False), Case(2, 2, tied=True), Case(2, 2, clip=0.0, attention="eager"),
-    Case(2, 2, sub_groups=True), Case(2, 2, persistent=True), Case(2, 2, stage=2),
+    Case(2, 2, sub_groups=True), Case(2, 2, checkpointing=True), Case(2, 2, persistent=True), Case(2, 2, stage=2),
     Case(3, 1, rows_per_step=7, stage=2), Case(2, 2, stage=1), Case(3, 2, rows_per_step=8, stage=1),
 ]
 
