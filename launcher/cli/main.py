@@ -12,6 +12,22 @@ app = typer.Typer(name="launcher", no_args_is_help=True, add_completion=False, p
                   context_settings={"help_option_names": ["-h", "--help"]},
                   help="Fine-tune large models through recipes of stages and mixes, as one run that survives.")
 
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from launcher import __version__
+
+        typer.echo(f"launcher {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
+                                                   help="Print the version.")] = False) -> None:
+    """Take the options that stand before a command."""
+
+
 RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a shipped one.")]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run directory, or a name under runs/.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE",

@@ -21,7 +21,8 @@ from launcher.core.errors import LauncherError
 from launcher.core.forecast import Forecast, Waste, forecast, waste
 from launcher.core.not_yet import not_yet
 from launcher.core.planning import plan
-from launcher.core.recipe import ClusterWish, Recipe
+from launcher.core.recipe import Recipe
+from launcher.core.recipe_running import ClusterWish
 from launcher.core.run_plan import RunPlan
 from launcher.core.source_index import Prepared
 from launcher.storage.recipes import LoadedRecipe, load_recipe

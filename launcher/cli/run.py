@@ -21,7 +21,8 @@ from launcher.core.attempt_planning import plan_attempt, workers_wanted
 from launcher.core.errors import UserError
 from launcher.core.not_yet import not_yet
 from launcher.core.planning import nowhere, plan
-from launcher.core.recipe import ClusterWish, Recipe
+from launcher.core.recipe import Recipe
+from launcher.core.recipe_running import ClusterWish
 from launcher.core.yaml_tree import FieldPath
 from launcher.data.cache import cache_store
 from launcher.orchestration.ray_address import require_answer

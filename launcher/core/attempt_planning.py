@@ -11,7 +11,7 @@ from launcher.core.attempt import AttemptPlan, Cluster, RankPlace
 from launcher.core.dealing import micro_batches
 from launcher.core.ds_config import fill
 from launcher.core.errors import Problem, Unplannable
-from launcher.core.recipe import ClusterWish
+from launcher.core.recipe_running import ClusterWish
 from launcher.core.run_plan import RunPlan
 
 LARGEST_AUTOMATIC_MICRO_BATCH = 4

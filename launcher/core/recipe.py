@@ -9,7 +9,8 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from launcher.core.document import Document
-from launcher.core.quantities import Count, Seconds, Share
+from launcher.core.quantities import Count, Share
+from launcher.core.recipe_running import CheckpointPolicy, ClusterWish, Evaluate, Export, SlurmOptions, Tracking
 
 Name = str
 """A name that becomes part of file names: letters, digits, dot, dash and underscore."""
@@ -33,6 +34,7 @@ class TokenizerChoice(Document):
     path: str | None = None
     """A Hugging Face directory (relative to the recipe) or hub id."""
     train: TokenizerTraining | None = None
+    """A new one, trained on the sources."""
 
     @model_validator(mode="after")
     def _one(self) -> "TokenizerChoice":
@@ -53,6 +55,7 @@ class ModelChoice(Document):
     precision: Precision = "bf16"
     """What the forward and backward passes compute in. Master weights and moments are fp32 either way."""
     attention: Attention = "sdpa"
+    """The attention kernel. Each start tests that documents packed by it do not see each other."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more compute."""
 
@@ -92,9 +95,11 @@ class Length(Document):
     """How long a stage is: exactly one of steps, tokens, and epochs of a source."""
 
     steps: Count | None = None
+    """Optimizer steps."""
     tokens: Count | None = None
     """Tokens without padding; rounded up to whole steps."""
     epochs: float | None = Field(default=None, gt=0)
+    """Passes over one source, parts of a pass included; the last step may be partial."""
     of: Name | None = None
     """The source that `epochs` counts; not needed when the mix has one source."""
 
@@ -114,6 +119,7 @@ class Schedule(Document):
     """The learning rate over a stage, as a closed form of the step."""
 
     kind: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the rate falls after its warm-up."""
     warmup: Share = 0.03
     """Share of the stage's steps over which the rate rises linearly from 0."""
     minimum: Share = 0.1
@@ -124,9 +130,13 @@ class Optimizer(Document):
     """AdamW, with no decay on norms and biases."""
 
     kind: Literal["adamw"] = "adamw"
+    """AdamW (arXiv 1711.05101)."""
     weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled decay of matrices, per step and unit of the learning rate."""
     betas: tuple[float, float] = (0.9, 0.95)
+    """Decay of the first and the second moment."""
     epsilon: float = Field(default=1e-8, gt=0)
+    """Added to the root of the second moment."""
     clip: float = Field(default=1.0, ge=0)
     """Largest global gradient norm; 0 clips nothing."""
 
@@ -141,7 +151,9 @@ class Stage(Document):
     """A span of the run with one mix and one schedule. One stage is multi-task, several are sequential."""
 
     name: Name = Field(pattern=NAME_PATTERN)
+    """Unique in the recipe."""
     length: Length
+    """How long the stage is."""
     mix: dict[Name, float]
     """Weights of the sources, in tokens; only their proportions matter."""
     replay: Share = 0.0
@@ -149,7 +161,9 @@ class Stage(Document):
     learning_rate: float | None = Field(default=None, gt=0, lt=10)
     """Peak rate. Default: the recipe's."""
     schedule: Schedule | None = None
+    """Default: the recipe's."""
     optimizer: Optimizer | None = None
+    """Default: the recipe's. Moments are carried over from stage to stage."""
 
     @model_validator(mode="after")
     def _weights(self) -> "Stage":
@@ -178,77 +192,19 @@ class Batch(Document):
         return self
 
 
-class CheckpointPolicy(Document):
-    """When to save and what to keep."""
-
-    every: str = "30min"
-    """A duration (20min) or a number of steps (200 steps)."""
-    keep: int = Field(default=2, ge=1)
-    """Newest checkpoints kept besides permanent ones."""
-
-
-class Evaluate(Document):
-    """When to measure the loss on each source's holdout. Always at step 0 and at each stage's end."""
-
-    every: str | None = None
-    """A number of steps (200 steps). Default: only at step 0 and at stage ends."""
-
-
-class Export(Document):
-    """How the result is written."""
-
-    dtype: Literal["fp32", "bf16", "fp16"] | None = None
-    """Default: as the model computes."""
-
-
 class Adapter(Document):
     """Train low-rank adapters instead of all weights (LoRA, arXiv 2106.09685), by peft."""
 
     kind: Literal["lora"] = "lora"
+    """Low-rank matrices beside frozen weights."""
     rank: int = Field(default=16, ge=1)
+    """Inner size of each pair of matrices."""
     alpha: float = Field(default=32, gt=0)
+    """The adapters' output is scaled by alpha over rank."""
     dropout: Share = 0.0
+    """Of the adapters' input, while training."""
     targets: tuple[str, ...] | Literal["all-linear"] = "all-linear"
     """Names of the modules that get adapters."""
-
-
-class ClusterWish(Document):
-    """What the run asks for. `workers` is for one machine; `nodes` and `gpus_per_node` for many."""
-
-    workers: int | None = Field(default=None, ge=1)
-    """Worker processes in all, over any number of cores. Default: one per GPU, or 2 on a machine without any."""
-    nodes: int | None = Field(default=None, ge=1)
-    gpus_per_node: int | None = Field(default=None, ge=1)
-    min_nodes: int | None = Field(default=None, ge=1)
-    spares: int = Field(default=0, ge=0)
-    threads: int | None = Field(default=None, ge=1)
-    """CPU threads of each worker. Default: cores of the node over its workers, at least 1."""
-
-
-class SlurmOptions(Document):
-    """Flags for sbatch, by their long names; values as sbatch takes them."""
-
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    time: Seconds | None = None
-    constraint: str | None = None
-    extra: dict[str, str | int | bool] = Field(default_factory=dict)
-    """Any other sbatch option by its long name."""
-
-
-class WandbOptions(Document):
-    """A Weights & Biases run, fed from the journal."""
-
-    project: str | None = None
-    entity: str | None = None
-    mode: Literal["online", "offline"] | None = None
-
-
-class Tracking(Document):
-    """Where the run is followed besides its own journal."""
-
-    wandb: WandbOptions | None = None
 
 
 class Recipe(Document):
@@ -257,27 +213,42 @@ class Recipe(Document):
     name: Name = Field(pattern=NAME_PATTERN)
     """Names the run and its default directory."""
     description: str | None = None
+    """For people."""
     model: ModelChoice
+    """What is trained."""
     deepspeed: str = "zero3"
     """A DeepSpeed JSON file in which "auto" marks what the planner fills: a path, or the name of a shipped one."""
     sequence_length: Count
     """Tokens of a row."""
     sources: dict[Name, Source]
+    """What data exists, by name."""
     stages: tuple[Stage, ...]
+    """In what order and proportion it is trained on."""
     batch: Batch
+    """The same for every number of workers."""
     learning_rate: float | None = Field(default=None, gt=0, lt=10)
     """Peak rate of stages that do not say their own."""
     seed: int = Field(default=0, ge=0, lt=2**63)
+    """Decides the order of rows, new weights and all noise."""
     schedule: Schedule = Schedule()
+    """Of every stage that does not say its own."""
     optimizer: Optimizer = Optimizer()
+    """Of every stage that does not say its own."""
     micro_batch: int | Literal["auto"] = "auto"
     """Rows that one worker computes at once. The arithmetic is the same for any."""
     evaluate: Evaluate = Evaluate()
+    """When holdouts are measured."""
     checkpoint: CheckpointPolicy = CheckpointPolicy()
+    """When to save."""
     export: Export = Export()
+    """The form of the result."""
     adapter: Adapter | None = None
+    """Default: all weights are trained."""
     cluster: ClusterWish = ClusterWish()
+    """Where to run."""
     slurm: SlurmOptions | None = None
+    """For submission to Slurm."""
     tracking: Tracking | None = None
+    """Where to follow the run."""
     deterministic: bool = False
     """On GPU, choose deterministic kernels: slower, and exact to the last bit on the same cluster."""

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from launcher.core.attempt import AttemptPlan
 from launcher.core.document import Document
 from launcher.core.events import StopReason, StopRequested
-from launcher.core.recipe import ClusterWish
+from launcher.core.recipe_running import ClusterWish
 from launcher.core.run_plan import RunPlan
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)

@@ -7,7 +7,8 @@ import pytest
 from launcher.core.attempt import Cluster, Node
 from launcher.core.attempt_planning import plan_attempt
 from launcher.core.errors import Unplannable
-from launcher.core.recipe import ClusterWish, ModelChoice, Optimizer, Schedule
+from launcher.core.recipe import ModelChoice, Optimizer, Schedule
+from launcher.core.recipe_running import ClusterWish
 from launcher.core.run_plan import RunPlan, SegmentPlan, SourcePlan, StagePlan
 from launcher.storage.shipped import shipped
 

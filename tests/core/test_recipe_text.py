@@ -3,6 +3,7 @@
 import pytest
 
 from launcher.core.errors import RecipeInvalid
+from launcher.core.recipe import Recipe
 from launcher.core.recipe_text import base_of, parse
 
 TEXT = """\
@@ -92,3 +93,11 @@ def test_unknown_fields_do_not_hide_what_else_is_wrong():
     with pytest.raises(RecipeInvalid) as caught:
         read(TEXT.replace("slurm:", "slrum:").replace("mix: {on: 1", "mix: {un: 1"))
     assert [problem.path for problem in caught.value.problems] == ["sources.on", "stages.0.mix.un", "slrum"]
+
+
+def test_every_field_of_the_schema_is_described():
+    schema = Recipe.model_json_schema()
+    owners = {"Recipe": schema, **schema["$defs"]}
+    bare = [f"{owner}.{name}" for owner, each in owners.items() for name, field in each.get("properties", {}).items()
+            if not field.get("description")]
+    assert bare == []

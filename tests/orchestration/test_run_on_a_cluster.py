@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from launcher.core.recipe import ClusterWish
+from launcher.core.recipe_running import ClusterWish
 from launcher.orchestration.supervisor import Supervisor
 from tests.orchestration.conftest import FAKES
 from tests.orchestration.scenes import go_of, plan_of

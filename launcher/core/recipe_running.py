@@ -1,0 +1,86 @@
+"""The parts of a recipe about how a run is carried out: saving, measuring, exporting, machines, tracking.
+
+What is trained on what is `core.recipe`, which takes these parts in.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from launcher.core.document import Document
+from launcher.core.quantities import Seconds
+
+
+class CheckpointPolicy(Document):
+    """When to save and what to keep."""
+
+    every: str = "30min"
+    """A duration (20min) or a number of steps (200 steps)."""
+    keep: int = Field(default=2, ge=1)
+    """Newest checkpoints kept besides permanent ones."""
+
+
+class Evaluate(Document):
+    """When to measure the loss on each source's holdout. Always at step 0 and at each stage's end."""
+
+    every: str | None = None
+    """A number of steps (200 steps). Default: only at step 0 and at stage ends."""
+
+
+class Export(Document):
+    """How the result is written."""
+
+    dtype: Literal["fp32", "bf16", "fp16"] | None = None
+    """Default: as the model computes."""
+
+
+class ClusterWish(Document):
+    """What the run asks for. `workers` is for one machine; `nodes` and `gpus_per_node` for many."""
+
+    workers: int | None = Field(default=None, ge=1)
+    """Worker processes in all, over any number of cores. Default: one per GPU, or 2 on a machine without any."""
+    nodes: int | None = Field(default=None, ge=1)
+    """Machines the run wants."""
+    gpus_per_node: int | None = Field(default=None, ge=1)
+    """GPUs, and so workers, on each of them."""
+    min_nodes: int | None = Field(default=None, ge=1)
+    """Machines it can begin with. Default: all of `nodes`."""
+    spares: int = Field(default=0, ge=0)
+    """Machines kept ready for when one is lost."""
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads of each worker. Default: cores of the node over its workers, at least 1."""
+
+
+class SlurmOptions(Document):
+    """Flags for sbatch, by their long names; values as sbatch takes them."""
+
+    partition: str | None = None
+    """sbatch --partition."""
+    account: str | None = None
+    """sbatch --account."""
+    qos: str | None = None
+    """sbatch --qos."""
+    time: Seconds | None = None
+    """sbatch --time: the limit of one allocation."""
+    constraint: str | None = None
+    """sbatch --constraint."""
+    extra: dict[str, str | int | bool] = Field(default_factory=dict)
+    """Any other sbatch option by its long name."""
+
+
+class WandbOptions(Document):
+    """A Weights & Biases run, fed from the journal."""
+
+    project: str | None = None
+    """Name of the project."""
+    entity: str | None = None
+    """User or team that owns it."""
+    mode: Literal["online", "offline"] | None = None
+    """Default: online where there is a key."""
+
+
+class Tracking(Document):
+    """Where the run is followed besides its own journal."""
+
+    wandb: WandbOptions | None = None
+    """Weights & Biases."""
