@@ -14,7 +14,7 @@ from launcher.core.attempt import AttemptPlan, Cluster, Node, RankPlace, WorkerO
 from launcher.core.run_plan import RunPlan
 from launcher.storage.mailbox import Mailbox
 
-LIMIT_S = 100
+LIMIT_S = 250
 
 
 def attempt_plan(plan: RunPlan, world_size: int, ds_config: dict[str, Any], micro_batch: int) -> AttemptPlan:

@@ -15,6 +15,10 @@ from tests.runtime.plain_workers import Result, attempt_plan, plain_workers
 from tests.runtime.tiny import make_plan, write_model, write_source, zero_config
 
 
+# Three ranks on two cores, beside whatever else a machine does.
+pytestmark = pytest.mark.timeout(300)
+
+
 @dataclass(frozen=True)
 class Case:
     """One way to split the same work."""
