@@ -23,10 +23,8 @@ from launcher.runtime.optimizer import make_optimizer, set_step
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What one rank knows after an optimizer step."""
+    """What became of an optimizer step, the same on all ranks."""
 
-    loss_sums: torch.Tensor
-    """float64 [sources]: this rank's summed token losses before the update."""
     grad_norm: float | None
     """Global, before clipping; None when it was not finite."""
     applied: bool
@@ -57,13 +55,14 @@ class TrainEngine:
         self._engine.empty_partition_cache()
         return self._engine.module
 
-    def train_step(self, batches: Sequence[MicroBatch], supervised_tokens: int, learning_rate: float,
-                   settings: Optimizer) -> Update:
-        """Run one optimizer step over this rank's micro-batches. Called by all ranks with equally many."""
+    def accumulate(self, batches: Sequence[MicroBatch], supervised_tokens: int) -> torch.Tensor:
+        """Add up a step's gradients over this rank's micro-batches; return its summed losses, float64 [sources].
+
+        Called by all ranks with equally many micro-batches, and followed by `update`.
+        """
         engine = self._engine
-        engine.train()
-        set_step(engine.optimizer.param_groups, settings, learning_rate)
-        engine.optimizer.clip_grad = settings.clip
+        if not engine.module.training:
+            engine.train()
         scale = self._attempt.data_parallel / max(supervised_tokens, 1)
         sums = torch.zeros(len(self._order), dtype=torch.float64, device=batches[0].input_ids.device)
         for number, batch in enumerate(batches, 1):
@@ -73,10 +72,19 @@ class TrainEngine:
             losses = self._losses(batch)
             sums += by_source(losses, batch, self._order)
             engine.backward(losses.sum() * scale, scale_wrt_gas=False)
-            engine.step()
+            if number < len(batches):
+                engine.step()
+        return sums
+
+    def update(self, learning_rate: float, settings: Optimizer) -> Update:
+        """Let the optimizer use the gradients that were accumulated."""
+        engine = self._engine
+        set_step(engine.optimizer.param_groups, settings, learning_rate)
+        engine.optimizer.clip_grad = settings.clip
+        engine.step()
         applied = bool(engine.was_step_applied())
         # After a skipped step DeepSpeed still answers with the norm of the step before.
-        return Update(sums, float(engine.get_global_grad_norm()) if applied else None, applied)
+        return Update(float(engine.get_global_grad_norm()) if applied else None, applied)
 
     @torch.no_grad()
     def evaluate(self, batches: Sequence[MicroBatch]) -> torch.Tensor:

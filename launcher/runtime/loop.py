@@ -67,8 +67,10 @@ class Loop:
         self._reporter.beat(step)
         rows = self._batches.step_rows(step)
         mine = self._batches.of_rank(rows, rank.rank, rank.data_parallel, rank.micro_batch)
-        update = self._engine.train_step(mine, rows.supervised_tokens, learning_rate(stage, step), stage.optimizer)
-        values = self._agreement.gather([float(self._stop.requested()), *update.loss_sums.tolist()])
+        sums_here = self._engine.accumulate(mine, rows.supervised_tokens)
+        exchange = self._agreement.begin([float(self._stop.requested()), *sums_here.tolist()])
+        update = self._engine.update(learning_rate(stage, step), stage.optimizer)
+        values = exchange()
         self.step = step
         if rank.rank == 0:
             sums = dict(zip(self._plan.sources, values[:, 1:].sum(0).tolist(), strict=True))

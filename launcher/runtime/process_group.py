@@ -4,6 +4,7 @@ Rank 0 binds a port of the system's choice and keeps it, so no port is guessed a
 addresses of a dead one. A second (gloo) group carries control, apart from the group that carries gradients.
 """
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import torch
@@ -50,14 +51,27 @@ class Agreement:
     def __init__(self, group: dist.ProcessGroup, world_size: int) -> None:
         self._group, self._world_size = group, world_size
 
-    def gather(self, values: list[float]) -> torch.Tensor:
-        """Return a float64 tensor [ranks, len(values)] of every rank's values, the same on all ranks."""
+    def begin(self, values: list[float]) -> Callable[[], torch.Tensor]:
+        """Send this rank's values; return what waits for everybody's, float64 [ranks, len(values)].
+
+        The same on all ranks. What is computed in between hides the time that the exchange takes.
+        """
         mine = torch.tensor(values, dtype=torch.float64)
         if self._world_size == 1:
-            return mine[None]
+            return lambda: mine[None]
         everyone = torch.empty(self._world_size, len(values), dtype=torch.float64)
-        dist.all_gather(list(everyone.unbind()), mine, group=self._group)
-        return everyone
+        work = dist.all_gather(list(everyone.unbind()), mine, group=self._group, async_op=True)
+
+        def wait() -> torch.Tensor:
+            assert work is not None, "an exchange that was begun can be waited for"
+            work.wait()
+            return everyone
+
+        return wait
+
+    def gather(self, values: list[float]) -> torch.Tensor:
+        """Return every rank's values, float64 [ranks, len(values)], the same on all ranks."""
+        return self.begin(values)()
 
     def barrier(self) -> None:
         """Wait until every rank is here."""

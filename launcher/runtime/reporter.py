@@ -9,6 +9,9 @@ from launcher.core.events import Event
 from launcher.core.failure import FailureKind, WorkerFailure
 from launcher.storage.mailbox import Mailbox
 
+BEAT_S = 0.5
+"""Between heartbeats: a hang is judged in seconds, and a file a step would cost short steps a percent."""
+
 
 class Reporter:
     """Writes a rank's events; remembers where the rank is, for the day it fails."""
@@ -17,6 +20,7 @@ class Reporter:
         self._mailbox = mailbox
         self.rank, self.node = 0, ""
         self.phase_name, self.step = "imports", 0
+        self._beaten = 0.0
 
     def place(self, rank: int, node: str) -> None:
         """Say which rank this is, once the orders are known."""
@@ -37,9 +41,11 @@ class Reporter:
         self.tell("phase", phase=name, step=step)
 
     def beat(self, step: int) -> None:
-        """Show that the rank is alive and which step it is in."""
+        """Show now and then that the rank is alive and which step it is in."""
         self.step = step
-        self._mailbox.beat(self.phase_name, step)
+        if (now := time.monotonic()) - self._beaten >= BEAT_S:
+            self._beaten = now
+            self._mailbox.beat(self.phase_name, step)
 
     def failed(self, error: BaseException) -> None:
         """Report how this rank failed."""
