@@ -14,7 +14,6 @@ from tests.runtime.plain_loop import PlainResult, train_plainly
 from tests.runtime.plain_workers import Result, attempt_plan, plain_workers
 from tests.runtime.tiny import make_plan, write_model, write_source, zero_config
 
-
 # Three ranks on two cores, beside whatever else a machine does.
 pytestmark = pytest.mark.timeout(300)
 
