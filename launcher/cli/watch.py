@@ -33,7 +33,7 @@ def watch(console: Console, run: RunDir, shown: str, supervisor: Supervisor) -> 
     finally:
         view.close()
     if fold.end is None or fold.attempt == attempt:
-        return _died(console, run, shown, fold, supervisor)
+        return _died(console, run, shown, fold, attempt, supervisor)
     print_summary(console, run, shown, fold)
     return int(fold.end["exit_code"])
 
@@ -51,15 +51,16 @@ def _follow(reader: JournalReader, fold: RunFold, view: View, supervisor: Superv
         time.sleep(POLL_S)
 
 
-def _died(console: Console, run: RunDir, shown: str, fold: RunFold, supervisor: Supervisor) -> int:
-    """Tell that the controller ended without a last word."""
+def _died(console: Console, run: RunDir, shown: str, fold: RunFold, before: int, supervisor: Supervisor) -> int:
+    """Tell that the controller ended without a last word; `before` is the last attempt that another one made."""
     code = supervisor.exit_code()
     if code == YIELDED:
         console.print(f"{fold.name or shown} was stopped before it began\nnext   launcher resume {shown}",
                       highlight=False, soft_wrap=True)
         return YIELDED
     how = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"
-    log = run.path / run.attempt_key(fold.attempt or 1, "controller.log")
+    own = run.path / run.attempt_key(fold.attempt, "controller.log")
+    log = own if fold.attempt != before else supervisor.early_log
     early = supervisor.early_log.read_text(errors="replace")[-2000:] if supervisor.early_log.exists() else ""
     console.print(f"{fold.name or shown} was interrupted: its controller ended {how}\nlog    {log}\n{early}\n"
                   f"next   launcher resume {shown}", highlight=False, soft_wrap=True, markup=False)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from launcher.core.errors import PlatformError
+from launcher.core.errors import UserError
 from launcher.storage.files import sync_folder, write_atomic
 
 Content = bytes | Iterable[bytes]
@@ -140,7 +140,7 @@ class LocalStore:
 
 
 def open_store(url: str) -> Store:
-    """Return the store at a path or URL. Raises PlatformError for a kind of URL that is not supported."""
+    """Return the store at a path or URL. Raises UserError for a kind of URL that is not supported."""
     if "://" in url and not url.startswith("file://"):
-        raise PlatformError(f"{url}: only local and shared file systems are supported in this version")
+        raise UserError(f"{url}: only local and shared file systems are supported in this version; give a path")
     return LocalStore(url.removeprefix("file://"))
