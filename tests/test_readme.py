@@ -30,7 +30,8 @@ def test_links_resolve(document: str) -> None:
 
 
 def test_the_yaml_is_made_of_fields_that_exist() -> None:
-    from launcher.core.recipe import Source, Stage
+    from launcher.core.recipe import Stage
+    from launcher.core.recipe_sources import Source
 
     part = yaml.safe_load(blocks("yaml")[0])
     assert {name: Source.model_validate(source).path for name, source in part["sources"].items()}

@@ -27,8 +27,8 @@ def _sources(plan: RunPlan, recipe: Recipe) -> Found:
         path, holdout = ("sources", name), recipe.sources[name].holdout
         if not source.rows:
             yield path, "has no row to train on; `launcher prepare` says what became of its documents"
-        if holdout and not source.holdout_rows:
-            yield (*path, "holdout"), f"{holdout:g} of so few documents keeps none to evaluate; raise it or remove it"
+        if holdout.wanted and not source.holdout_rows:
+            yield (*path, "holdout"), f"{holdout} of so few documents keeps none to evaluate; raise it or remove it"
 
 
 def _stage(plan: RunPlan, stage: StagePlan) -> Found:

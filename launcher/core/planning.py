@@ -16,7 +16,8 @@ from launcher.core.errors import Problem, Unplannable
 from launcher.core.intervals import parse_steps
 from launcher.core.mixing import block_size, quota
 from launcher.core.plan_checks import refuse_impossible
-from launcher.core.recipe import Length, Recipe, Source, Stage
+from launcher.core.recipe import Length, Recipe, Stage
+from launcher.core.recipe_sources import Source
 from launcher.core.run_plan import RunPlan, SegmentPlan, SourcePlan, StagePlan
 from launcher.core.source_index import Prepared
 from launcher.core.yaml_tree import FieldPath, dotted
@@ -86,7 +87,7 @@ def _estimated(recipe: Recipe, where: Where) -> dict[str, SourcePlan]:
 
 def _guess(source: Source, sequence_length: int) -> SourcePlan:
     """Return the size of a source that packs into full rows and is supervised throughout."""
-    held = round((source.tokens or 0) * _as_written(source.holdout))
+    held = round((source.tokens or 0) * _as_written(source.holdout.share))
     tokens = (source.tokens or 0) - held
     return SourcePlan(fingerprint="", rows=-(-tokens // sequence_length), tokens=tokens, supervised_tokens=tokens,
                       holdout_rows=-(-held // sequence_length))

@@ -11,12 +11,12 @@ from pydantic import Field, model_validator
 from launcher.core.document import Document
 from launcher.core.quantities import Count, Share
 from launcher.core.recipe_running import CheckpointPolicy, ClusterWish, Evaluate, Export, SlurmOptions, Tracking
+from launcher.core.recipe_sources import Source
 
 Name = str
 """A name that becomes part of file names: letters, digits, dot, dash and underscore."""
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
-Form = Literal["messages", "prompt_completion", "alpaca", "text"]
 Precision = Literal["fp32", "bf16"]
 Attention = Literal["sdpa", "eager", "flash_attention_2"]
 
@@ -54,6 +54,8 @@ class ModelChoice(Document):
     """Default: the one beside the model."""
     precision: Precision = "bf16"
     """What the forward and backward passes compute in. Master weights and moments are fp32 either way."""
+    chat_template: str | None = None
+    """A Jinja file (relative to the recipe) or the name of a shipped template, in place of the tokenizer's own."""
     attention: Attention = "sdpa"
     """The attention kernel. Each start tests that documents packed by it do not see each other."""
     gradient_checkpointing: bool = False
@@ -68,27 +70,6 @@ class ModelChoice(Document):
         if self.init is not None and self.tokenizer is None:
             raise ValueError("a new model needs a tokenizer: tokenizer: {train: {vocab_size: 2000}} or {path: ...}")
         return self
-
-
-class Source(Document):
-    """One dataset."""
-
-    path: str
-    """A JSON lines file, relative to the recipe, or `package:NAME` for data shipped with launcher."""
-    format: Form | None = None
-    """How a row is read. Found from the columns when not said."""
-    loss: Literal["assistant", "last_assistant", "completion", "all"] | None = None
-    """Which tokens are learnt. Default: assistant turns of messages, completions, all of a text."""
-    separator: str | None = None
-    """Between prompt and completion, for prompt_completion. Default: a newline unless white space is there."""
-    holdout: Share = 0.0
-    """Documents kept for evaluation, chosen by a hash of their content."""
-    too_long: Literal["truncate", "drop", "split"] = "truncate"
-    """What becomes of documents longer than `sequence_length`. Counted in prepare's table either way."""
-    packing: Literal["best_fit", "one_per_row"] = "best_fit"
-    """Several documents in one row, or one."""
-    tokens: Count | None = None
-    """The size, for plans in estimated grade before the data is prepared."""
 
 
 class Length(Document):

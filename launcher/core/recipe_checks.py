@@ -8,10 +8,12 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
+from launcher.core.document import canonical
 from launcher.core.errors import Problem
 from launcher.core.intervals import parse_interval, parse_steps
 from launcher.core.new_models import attentions, init_problems
-from launcher.core.recipe import NAME_PATTERN, Recipe, Source, Stage
+from launcher.core.recipe import NAME_PATTERN, Recipe, Stage
+from launcher.core.recipe_sources import Source
 from launcher.core.suggestions import did_you_mean
 from launcher.core.yaml_tree import FieldPath, dotted
 
@@ -54,21 +56,21 @@ def _sources(recipe: Recipe) -> Found:
     if not recipe.sources:
         yield ("sources",), "names no source"
     mixed = {name for stage in recipe.stages for name in stage.mix}
-    seen: dict[Source, str] = {}
+    seen: dict[str, str] = {}
     for name, source in recipe.sources.items():
         path = ("sources", name)
         if not re.fullmatch(NAME_PATTERN, name):
             yield path, "a source's name has letters, digits, dot, dash and underscore, at most 100"
         if name not in mixed:
             yield path, "no stage mixes this source; use it in a mix or remove it"
-        if source in seen:
-            yield path, f"is the same as {seen[source]}; give that one a larger weight instead"
-        seen[source] = name
+        if (same := canonical(source)) in seen:
+            yield path, f"is the same as {seen[same]}; give that one a larger weight instead"
+        seen[same] = name
         yield from _one_source(source, path)
 
 
 def _one_source(source: Source, path: FieldPath) -> Found:
-    if source.holdout >= 1:
+    if source.holdout.share >= 1:
         yield (*path, "holdout"), "keeps every document for evaluation, so none is left to train on"
     if source.format and source.loss and source.loss not in LOSSES[source.format]:
         yield (*path, "loss"), f"{source.format} has no {source.loss} tokens; use {' or '.join(LOSSES[source.format])}"
@@ -144,7 +146,7 @@ def _intervals(recipe: Recipe) -> Found:
         parse_steps(recipe.evaluate.every)
     except ValueError as error:
         yield ("evaluate", "every"), str(error)
-    if not any(source.holdout for source in recipe.sources.values()):
+    if not any(source.holdout.wanted for source in recipe.sources.values()):
         yield ("evaluate", "every"), "no source keeps a holdout to evaluate; give one: holdout: 2%"
 
 

@@ -66,7 +66,7 @@ class SourceBuilder:
         with _at(str(path)):
             encoded = self._encoder.encode(renderings)
         for row, content, document in zip(rows, contents, encoded, strict=True):
-            split: Split = "holdout" if in_holdout(content, self._source.holdout) else "train"
+            split: Split = "holdout" if in_holdout(content, self._source.holdout.share) else "train"
             self._shelve(row.index, document, self._shelves[split])
 
     def _render(self, content: Content) -> Rendered:

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import Any, assert_never
 
 from launcher.core.document import canonical
-from launcher.core.recipe import Form, Source
+from launcher.core.recipe_sources import Form, Source
 
 Content = dict[str, Any]
 """The columns of a form and nothing else: strings, or `messages` as a list of {role, content}."""

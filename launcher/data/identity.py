@@ -12,7 +12,8 @@ from pathlib import Path
 
 from launcher.core.document import fingerprint
 from launcher.core.errors import DataInvalid, UserError
-from launcher.core.recipe import Form, Recipe, Source
+from launcher.core.recipe import Recipe
+from launcher.core.recipe_sources import Form, Source
 from launcher.data.forms import find_form, loss_of
 from launcher.data.jsonl import first_row, where
 from launcher.data.model_files import TOKENIZER_FILES, model_folder
@@ -106,7 +107,7 @@ def stamp_of(path: Path) -> tuple[int, int, int]:
 
 
 def _identify(name: str, source: Source, store: Store) -> SourceIdentity:
-    path = Path(source.path)
+    path = Path(source.paths[0])
     first = first_row(path)
     try:
         form = source.format or find_form(first.columns)

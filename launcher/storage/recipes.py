@@ -45,8 +45,8 @@ class LoadedRecipe:
 
     def guess_sizes(self) -> Recipe:
         """Return the recipe with sizes guessed from files where it says none, for a plan in estimated grade."""
-        sources = {name: source if source.tokens or not is_file(Path(source.path)) else source.model_copy(
-                   update={"tokens": -(-Path(source.path).stat().st_size // BYTES_PER_TOKEN)})
+        sources = {name: source if source.tokens or not is_file(Path(source.paths[0])) else source.model_copy(
+                   update={"tokens": -(-Path(source.paths[0]).stat().st_size // BYTES_PER_TOKEN)})
                    for name, source in self.recipe.sources.items()}
         return self.recipe.model_copy(update={"sources": sources})
 
@@ -115,7 +115,7 @@ def _absolute(parsed: ParsedRecipe, files: tuple[Path, Path]) -> tuple[Recipe, l
     sources, missing = dict(parsed.recipe.sources), list[Problem]()
     for name, source in sources.items():
         place = parsed.where(("sources", name, "path"))
-        path = _data_path(source.path, _folder(place, files))
+        path = _data_path(source.paths[0], _folder(place, files))
         sources[name] = source.model_copy(update={"path": str(path)})
         if not is_file(path):
             reason = "is a folder, not a JSON lines file" if is_folder(path) else "no such file"

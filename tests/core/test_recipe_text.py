@@ -29,7 +29,7 @@ def test_words_that_yaml_1_1_takes_for_other_things_are_what_they_say():
     assert list(recipe.sources) == ["on", "no"] and recipe.stages[0].name == "yes"
     assert recipe.stages[0].learning_rate == 1e-5
     assert recipe.slurm is not None and recipe.slurm.time == 12 * 3600
-    assert recipe.sequence_length == 1024 and recipe.sources["no"].holdout == 0.05
+    assert recipe.sequence_length == 1024 and recipe.sources["no"].holdout.share == 0.05
 
 
 def test_a_field_knows_where_it_was_written():
@@ -50,7 +50,7 @@ def test_a_recipe_lies_over_its_base():
     recipe = read(top, base=(text, "base.yaml"))
     assert (recipe.batch.rows, recipe.batch.tokens) == (None, 64_000)
     assert (recipe.model.path, recipe.model.init, recipe.model.precision) == ("gpt", None, "fp32")
-    assert recipe.sources["no"].loss == "all" and recipe.sources["no"].holdout == 0.05
+    assert recipe.sources["no"].loss == "all" and recipe.sources["no"].holdout.share == 0.05
     assert len(recipe.stages) == 1 and recipe.stages[0].length.steps == 2
 
 
@@ -66,7 +66,7 @@ def test_a_base_may_not_extend():
     ("batch.tokens=8k", lambda r: (r.batch.rows, r.batch.tokens), (None, 8000)),
     ("batch={rows: 3}", lambda r: r.batch.rows, 3),
     ("cluster.workers=5", lambda r: r.cluster.workers, 5),
-    ("sources.no.holdout=10%", lambda r: r.sources["no"].holdout, 0.1),
+    ("sources.no.holdout=10%", lambda r: r.sources["no"].holdout.share, 0.1),
     ("optimizer.betas=[0.8, 0.9]", lambda r: r.optimizer.betas, (0.8, 0.9)),
     ("description=a: b", lambda r: r.description, None),
     ("deterministic=true", lambda r: r.deterministic, True),

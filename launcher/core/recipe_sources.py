@@ -1,0 +1,105 @@
+"""The parts of a recipe about data: where a source is, how its rows are read, what of it is learnt.
+
+What is trained on when is `core.recipe`, which takes these parts in. Which columns make a form is `data.forms`.
+"""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+
+from launcher.core.document import Document
+from launcher.core.quantities import Count, Share, parse_count, parse_share
+
+Form = Literal["messages", "prompt_completion", "alpaca", "text"]
+LossOn = Literal["assistant", "last_assistant", "marked", "completion", "all"]
+
+
+class Holdout(Document):
+    """What is kept for evaluation and never trained on: at most one of a share, a number of documents, and a file.
+
+    Documents are chosen by a hash of their content, so equal ones stay together and adding some moves no other.
+    """
+
+    share: Share = 0.0
+    """Share of the documents."""
+    documents: int = Field(default=0, ge=0)
+    """This many documents."""
+    path: str | None = None
+    """A file of its own, read as the source is; all of the source is trained on then."""
+
+    @model_validator(mode="after")
+    def _one(self) -> "Holdout":
+        if sum((self.share > 0, self.documents > 0, self.path is not None)) > 1:
+            raise ValueError("give one of a share (2%), a number of documents (200) and a file")
+        return self
+
+    @property
+    def wanted(self) -> bool:
+        """Return whether anything is kept."""
+        return self.share > 0 or self.documents > 0 or self.path is not None
+
+    def __str__(self) -> str:
+        """Return it as people write it."""
+        return self.path or (f"{self.documents} documents" if self.documents else f"{self.share:g}")
+
+
+def parse_holdout(value: Any) -> Any:
+    """Return what a holdout is made of from 2%, 0.02, 200, "200 documents" or a file's path."""
+    if isinstance(value, str) and (match := re.fullmatch(r"\s*([\d._]+[A-Za-z]*)\s*(documents?)?\s*", value)):
+        if match[2]:
+            return {"documents": parse_count(match[1])}
+    elif isinstance(value, str) and "%" not in value:
+        return {"path": value}
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return {"documents": value}
+    return {"share": parse_share(value)} if isinstance(value, int | float | str) else value
+
+
+HoldoutWish = Annotated[Holdout, BeforeValidator(parse_holdout), WithJsonSchema({
+    "anyOf": [{"type": "number"}, {"type": "string"}, {"type": "object"}],
+    "description": "a share, a number of documents, or a file", "examples": ["2%", "200", "heldout.jsonl"]})]
+
+
+class Source(Document):
+    """One dataset."""
+
+    path: str | tuple[str, ...]
+    """Files, globs, folders (of files, or saved by datasets), URLs (https://, s3://) or a hub id (hub:OWNER/NAME), one
+    or a list. Relative to the recipe; `package:NAME` is data shipped with launcher. jsonl, json, csv, tsv, parquet,
+    arrow and txt, also compressed (gz, bz2, xz, zst)."""
+    split: str | None = None
+    """Of hub ids and saved folders. Default: train, or the only one."""
+    subset: str | None = None
+    """Of hub ids that have several."""
+    revision: str | None = None
+    """Of hub ids: a branch, tag or commit."""
+    format: Form | None = None
+    """How a row is read. Found from the columns when not said."""
+    fields: dict[str, str] | None = None
+    """Where the form's fields come from: a column's name, or a text with columns in braces, such as
+    {prompt: "Question: {question}", completion: answer}."""
+    loss: LossOn | None = None
+    """Which tokens are learnt. Default: assistant turns of messages (except those with `weight: 0` or `train: false`),
+    completions, all of a text. `marked`: only turns with a `weight` above 0 or `train: true`."""
+    separator: str | None = None
+    """Between prompt and completion, for prompt_completion. Default: a newline unless white space is there."""
+    holdout: HoldoutWish = Holdout()
+    """Documents kept for evaluation: a share (2%), a number (200), or a file."""
+    too_long: Literal["truncate", "drop", "split"] = "truncate"
+    """What becomes of documents longer than `sequence_length`. Counted in prepare's table either way."""
+    packing: Literal["best_fit", "one_per_row"] = "best_fit"
+    """Several documents in one row, or one."""
+    duplicates: Literal["keep", "drop"] = "keep"
+    """What becomes of documents that occur again in the same source. Counted in prepare's table either way."""
+    skip_bad: Share = 0.0
+    """Rows that cannot be read or rendered are left out and counted, up to this share of the source. Default: none."""
+    max_unlearnable: Share = 0.1
+    """Documents with nothing to learn are left out and counted; above this share of the source that is refused."""
+    tokens: Count | None = None
+    """The size, for plans in estimated grade before the data is prepared."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Return where the source is, as a list in any case."""
+        return (self.path,) if isinstance(self.path, str) else self.path

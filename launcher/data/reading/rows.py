@@ -1,0 +1,48 @@
+"""What every reader yields: rows in batches, each able to cross to another process before it is parsed.
+
+Decides what a row is and how messages name it. Opening and splitting files is each format's own module; what a row
+must hold is `data.forms`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a source."""
+
+    index: int
+    """Position in the source as given, over all its files, from 0; blank lines are not rows."""
+    place: str
+    """`file:row N`, N from 1 as an editor or a table viewer counts."""
+    columns: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that cannot be read."""
+
+    index: int
+    place: str
+    problem: str
+    """What is wrong and what to do about it."""
+
+
+class RowBatch(Protocol):
+    """Some rows of one file, in order, as they were read: light to make, and picklable, so that worker processes can
+    share the parsing."""
+
+    first: int
+    """Index of the first row in the source."""
+    done: int
+    """Bytes of the source's files that are read when this batch is: for progress."""
+
+    def __len__(self) -> int:
+        """Return how many rows there are."""
+        ...
+
+    def rows(self) -> Iterator[Row | BadRow]:
+        """Parse the rows."""
+        ...
