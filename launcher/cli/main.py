@@ -120,8 +120,8 @@ def plan_command(
 @app.command("prepare")
 def prepare_command(
     recipe: RecipeArgument, overrides: SetOption = None, cache: CacheOption = None, as_json: JsonOption = False,
-    show: Annotated[int, typer.Option("--show", metavar="N", min=0, help="Also print N documents of each source, "
-                                      "what is learnt in colour.")] = 0,
+    show: Annotated[int, typer.Option("--show", metavar="N", min=0, help="Also print N packed rows of each source, "
+                                      "with borders and what is learnt in colour.")] = 0,
 ) -> None:
     """Read, render, tokenize and pack a recipe's data, once; the cache keeps it."""
     from launcher.cli.prepare import prepare_recipe

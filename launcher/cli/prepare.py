@@ -1,6 +1,6 @@
 """`launcher prepare`: what the data of a recipe comes to, and what exactly would be learnt of it.
 
-Prints only. The work is `data.prepare`, the progress bar `cli.preparing`, the documents `cli.show_documents`.
+Prints only. The work is `data.prepare`, the progress bar `cli.preparing`, the rows `cli.show_rows`.
 """
 
 import sys
@@ -31,9 +31,9 @@ def prepare_recipe(recipe: str, overrides: Sequence[str], cache: str | None, sho
     # Without a terminal rich would guess 80 columns and cut names; a pipe has no width.
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     if show:
-        from launcher.cli.show_documents import show_documents
+        from launcher.cli.show_rows import show_rows
 
-        show_documents(prepared, store, show, console)
+        show_rows(prepared, store, show, console)
     _print(prepared, recipe, console)
 
 

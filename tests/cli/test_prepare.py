@@ -2,13 +2,15 @@
 
 import json
 
+import re
+
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
 from launcher.cli.main import app
 from launcher.cli.prepare import notes, table
-from launcher.cli.show_documents import marked
+from launcher.cli.show_rows import marked
 from launcher.core.source_index import Prepared, SourceIndex, SplitIndex, TokenizerFacts
 
 RECIPE = """\
@@ -46,8 +48,10 @@ def test_json_is_the_prepared_document_and_nothing_else(launcher):
     assert Prepared.from_json(launcher("--json").stdout).sources["sums"].read == 10
 
 
-def test_documents_are_shown_with_what_is_learnt(launcher):
-    assert "0 + 1 = >>>1<|end|><<<" in launcher("--show", "10").stdout
+def test_rows_are_shown_with_their_borders_and_what_is_learnt(launcher):
+    printed = launcher("--show", "1").stdout
+    assert "sums, row 0 of 3: 3 documents, 25 of 32 tokens" in printed and "sums, row 1" not in printed
+    assert re.search(r"-- document 0: \d tokens, 2 learnt\n0 \+ 1 = >>>1<\|end\|><<<\n-- document \d: ", printed)
 
 
 def test_overrides_reach_the_data(launcher):
