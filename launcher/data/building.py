@@ -15,15 +15,14 @@ from transformers import PreTrainedTokenizerFast
 from launcher.core.errors import DataInvalid
 from launcher.core.packing import one_per_row, pack
 from launcher.core.source_index import SourceIndex, SplitIndex
-from launcher.data.chat import ChatTemplate
 from launcher.data.encoding import Encoded, Encoder
-from launcher.data.forms import Content, content_of, in_holdout
+from launcher.data.forms import in_holdout
 from launcher.data.identity import SourceIdentity, stamp_of
 from launcher.data.jsonl import JsonRow, read_rows, where
 from launcher.data.keys import SPLITS, Split, index_key
 from launcher.data.lengths import fit
 from launcher.data.packed import Documents, write_split
-from launcher.data.rendering import Rendered, render
+from launcher.data.rendering import Renderer
 from launcher.storage.store import Store
 
 Progress = Callable[[str, int, int], None]
@@ -44,7 +43,8 @@ class SourceBuilder:
         self._counts: Counter[str] = Counter()
         self._encoder = Encoder(tokenizer)
         with _at(str(identity.path)):
-            self._chat = ChatTemplate(tokenizer) if identity.form == "messages" else None
+            self._renderer = Renderer(tokenizer, identity.form, identity.source.fields, identity.loss,
+                                      identity.source.separator)
 
     def build(self, store: Store, fingerprint: str, progress: Progress | None = None) -> SourceIndex:
         """Put the prepared source into the store and return its index. Raises DataInvalid at the first bad row."""
@@ -61,18 +61,13 @@ class SourceBuilder:
         path, contents, renderings = self._identity.path, [], []
         for row in rows:
             with _at(where(path, row.line)):
-                contents.append(content_of(row.columns, self._identity.form))
-                renderings.append(self._render(contents[-1]))
+                contents.append(self._renderer.content(row.columns))
+                renderings.append(self._renderer.render(contents[-1]))
         with _at(str(path)):
             encoded = self._encoder.encode(renderings)
         for row, content, document in zip(rows, contents, encoded, strict=True):
             split: Split = "holdout" if in_holdout(content, self._source.holdout.share) else "train"
             self._shelve(row.index, document, self._shelves[split])
-
-    def _render(self, content: Content) -> Rendered:
-        if self._chat is not None:
-            return self._chat.render(content["messages"], self._identity.loss)
-        return render(content, self._identity.loss, self._source.separator)
 
     def _shelve(self, index: int, document: Encoded, shelf: "_Shelf") -> None:
         self._counts["read"] += 1

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from launcher.data.rendering import Rendered, Span
+from launcher.data.rendered import Rendered, Span
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

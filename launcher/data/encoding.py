@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
-from launcher.data.rendering import Rendered
+from launcher.data.rendered import Rendered
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

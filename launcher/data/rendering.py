@@ -1,55 +1,39 @@
-"""Content becomes one text, with the parts that are learnt marked by character.
+"""From a row's columns to a rendering: the one door to forms, templates and masks.
 
-Decides the rendering of prompt_completion, alpaca and text; chats are rendered by the tokenizer's own template in
-`data.chat`. Where the marks fall on tokens is `data.encoding`.
+Decides which way a form is rendered. What a row must hold is `data.forms`; chats are `data.chat`, everything else
+`data.plain`; tokens are `data.encoding`. A Renderer is made once in each process that renders.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from launcher.data.forms import Content
+from launcher.core.recipe_sources import Form
+from launcher.data.chat import ChatTemplate
+from launcher.data.forms import Content, content_of
+from launcher.data.forms import texts_of as texts_of  # of contents, for training a tokenizer
+from launcher.data.plain import render_plain
+from launcher.data.rendered import Rendered as Rendered
 
-Span = tuple[int, int]
-"""Characters [start, end)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """A document as text."""
-
-    text: str
-    spans: tuple[Span, ...]
-    """What is learnt, in order. None: the document has nothing to learn."""
-    whole: bool = True
-    """The rendering stands alone, so a first token that the tokenizer itself adds goes before it and the end of text,
-    which is learnt, after it. A chat template writes both where it wants them."""
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 
-def render(content: Content, loss: str, separator: str | None) -> Rendered:
-    """Return the rendering of any content but messages."""
-    if "text" in content:
-        text = content["text"]
-        return Rendered(text, _span(0, text))
-    if "completion" in content:
-        prompt, completion = content["prompt"], content["completion"]
-        prompt += _separator(prompt, completion) if separator is None else separator
-    else:
-        prompt, completion = alpaca_prompt(content["instruction"], content["input"]), content["output"]
-    if not completion.strip():
-        return Rendered(prompt, ())
-    text = prompt + completion
-    return Rendered(text, _span(0 if loss == "all" else len(prompt), text))
+class Renderer:
+    """Renders the rows of one source. Errors are ValueErrors without a place: whoever reads the rows knows it."""
 
+    def __init__(self, tokenizer: "PreTrainedTokenizerFast", form: Form, fields: Mapping[str, str] | None,
+                 loss: str, separator: str | None) -> None:
+        self._form: Form = form
+        self._fields = fields
+        self._loss, self._separator = loss, separator
+        self._chat = ChatTemplate(tokenizer) if form == "messages" else None
 
-def alpaca_prompt(instruction: str, given: str) -> str:
-    """Return what stands before the output."""
-    parts = [("Instruction", instruction), ("Input", given), ("Response", "")]
-    return "\n\n".join(f"### {title}:\n{body}" for title, body in parts if body or title != "Input")
+    def content(self, columns: dict[str, Any]) -> Content:
+        """Return what of a row is its content. Raises ValueError if a column is missing or holds something else."""
+        return content_of(columns, self._form)
 
-
-def _separator(prompt: str, completion: str) -> str:
-    joined = prompt[-1:].isspace() or completion[:1].isspace() or not prompt
-    return "" if joined else "\n"
-
-
-def _span(start: int, text: str) -> tuple[Span, ...]:
-    return ((start, len(text)),) if text[start:].strip() else ()
+    def render(self, content: Content) -> Rendered:
+        """Return a content's rendering. Raises ValueError where what is learnt cannot be told."""
+        if self._chat is not None:
+            return self._chat.render(content["messages"], self._loss)
+        return render_plain(content, self._loss, self._separator)

@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from launcher.data.chat import ChatTemplate
 from launcher.data.encoding import Encoder
-from launcher.data.rendering import Rendered, alpaca_prompt, render
+from launcher.data.plain import alpaca_prompt
+from launcher.data.plain import render_plain as render
+from launcher.data.rendered import Rendered
 from tests.data.making import (
     CHATML,
     DROPS_EARLIER,
