@@ -1,7 +1,6 @@
 """`launcher prepare`: a table for people, JSON for machines, and what is learnt for the doubtful."""
 
 import json
-
 import re
 
 import pytest
