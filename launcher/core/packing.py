@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Numbers = NDArray[np.int64]
+_DIGIT = 0xFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ def pack(lengths: NDArray[np.integer], capacity: int) -> Packing:
     """
     numbers = np.asarray(lengths, dtype=np.int64)
     _refuse_misfits(numbers, capacity)
-    longest_first = _order_by(capacity - numbers)
+    longest_first = _order_by(capacity - numbers, capacity)
     row_of = np.empty(len(numbers), dtype=np.int64)
     spaces, begin = _Spaces(capacity), 0
     for length, count in _groups(numbers):
@@ -113,21 +114,26 @@ def _groups(lengths: Numbers) -> list[tuple[int, int]]:
     return list(zip(occurring.tolist(), histogram[occurring].tolist(), strict=True))
 
 
-def _order_by(keys: Numbers) -> Numbers:
-    """Return the stable ascending order. One sort of key and number together is five times as fast as argsort."""
-    count = max(1, len(keys))
-    both = keys * count + np.arange(len(keys), dtype=np.int64)
-    both.sort()
-    return both % count
+def _order_by(keys: NDArray[np.integer], largest: int) -> Numbers:
+    """Return the stable ascending order of keys from 0 to `largest`.
+
+    By digits of 16 bits, the last ones first: numpy sorts those in linear time, five times as fast as longer numbers.
+    """
+    order = np.argsort((keys & _DIGIT).astype(np.uint16), kind="stable")
+    shift = 16
+    while largest >> shift:
+        digits = ((keys >> shift) & _DIGIT).astype(np.uint16)
+        order = order[np.argsort(digits[order], kind="stable")]
+        shift += 16
+    return order
 
 
 def _packing(row_of: Numbers, rows: int) -> Packing:
     """Number the rows by their first document, and list each row's documents."""
-    first = np.empty(rows, dtype=np.int64)
-    # Assigned backwards, the smallest document of each row stays.
-    first[row_of[::-1]] = np.arange(len(row_of) - 1, -1, -1, dtype=np.int64)
+    first = np.full(rows, len(row_of), dtype=np.int64)
+    np.minimum.at(first, row_of, np.arange(len(row_of), dtype=np.int64))
     number = np.empty(rows, dtype=np.int64)
-    number[_order_by(first)] = np.arange(rows, dtype=np.int64)
+    number[_order_by(first, len(row_of))] = np.arange(rows, dtype=np.int64)
     row_of = number[row_of]
     offsets = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(np.bincount(row_of, minlength=rows))))
-    return Packing(offsets, _order_by(row_of))
+    return Packing(offsets, _order_by(row_of, rows))
