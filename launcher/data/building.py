@@ -17,7 +17,7 @@ from launcher.core.packing import one_per_row, pack
 from launcher.core.source_index import SourceIndex, SplitIndex
 from launcher.data.encoding import Encoded, Encoder
 from launcher.data.forms import in_holdout
-from launcher.data.identity import SourceIdentity, stamp_of
+from launcher.data.identity import SourceIdentity
 from launcher.data.jsonl import JsonRow, read_rows, where
 from launcher.data.keys import SPLITS, Split, index_key
 from launcher.data.lengths import fit
@@ -48,13 +48,12 @@ class SourceBuilder:
 
     def build(self, store: Store, fingerprint: str, progress: Progress | None = None) -> SourceIndex:
         """Put the prepared source into the store and return its index. Raises DataInvalid at the first bad row."""
-        path, size = self._identity.path, self._identity.stamp[0]
+        path, size = self._identity.path, self._identity.files.size
         for rows in _batches(read_rows(path)):
             self._take(rows)
             if progress is not None:
                 progress(self._identity.name, rows[-1].end, size)
-        if stamp_of(path) != self._identity.stamp:
-            raise DataInvalid(f"{path}: was changed while it was read; prepare again when it is complete")
+        self._identity.files.check_unchanged()
         return self._write(store, fingerprint)
 
     def _take(self, rows: list[JsonRow]) -> None:

@@ -4,10 +4,7 @@ Decides what a fingerprint covers: content, not names or paths. Imports only wha
 run asks whether its data is prepared already.
 """
 
-import os
-import time
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 
 from launcher.core.document import fingerprint
@@ -15,17 +12,16 @@ from launcher.core.errors import DataInvalid, UserError
 from launcher.core.recipe import Recipe
 from launcher.core.recipe_sources import Form, Source
 from launcher.data.forms import find_form, loss_of
-from launcher.data.jsonl import first_row, where
+from launcher.data.hashes import content_hash
 from launcher.data.model_files import TOKENIZER_FILES, model_folder
+from launcher.data.reading import SourceFiles, open_holdout, open_source
 from launcher.data.tokenizer import CHAT_TEMPLATE
 from launcher.storage.store import Store
 
 DATA_VERSION = 1
 """Raised when the same recipe and data begin to give other rows."""
-
-# A file written again within its clock's tick keeps size and time; a hash is remembered once it is older than this.
-SETTLED_S = 2.0
-CHUNK_BYTES = 1 << 20
+CHOSEN = {"fields", "separator", "holdout", "too_long", "packing", "duplicates", "skip_bad", "max_unlearnable"}
+"""What a recipe says of a source that shapes its rows, or whether they may be made of it at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +30,25 @@ class SourceIdentity:
 
     name: str
     source: Source
-    path: Path
+    files: SourceFiles
+    holdout: SourceFiles | None
+    """Where the holdout is files of its own."""
     content: str
-    """Hash of the file."""
-    stamp: tuple[int, int, int]
-    """Size, time and inode when the content was hashed."""
+    """Hash of all files."""
+    holdout_content: str | None
     form: Form
     loss: str
 
+    @property
+    def path(self) -> Path:
+        """Return the first file."""
+        return Path(self.files.files[0])
+
     def fingerprint(self, tokenizer: str, sequence_length: int) -> str:
         """Return what the prepared source is known by."""
-        chosen = self.source.model_dump(mode="json", include={"separator", "holdout", "too_long", "packing"})
-        return fingerprint(DATA_VERSION, self.content, tokenizer, self.form, self.loss, chosen, sequence_length)
+        chosen = self.source.model_dump(mode="json", include=CHOSEN, exclude={"holdout": {"path"}})
+        return fingerprint(DATA_VERSION, self.content, self.holdout_content, tokenizer, self.form, self.loss, chosen,
+                           sequence_length)
 
 
 def identify_sources(recipe: Recipe, store: Store) -> tuple[SourceIdentity, ...]:
@@ -87,43 +90,16 @@ def by_content(sources: tuple[SourceIdentity, ...]) -> list[SourceIdentity]:
     return sorted(sources, key=lambda source: (source.content, source.form))
 
 
-def content_hash(path: Path, store: Store) -> str:
-    """Return the hash of a file's content, remembered in the store by path, size, time and inode."""
-    stamp = stamp_of(path)
-    key = f"hashes/{fingerprint(str(path), *stamp)}"
-    try:
-        return store.get(key).decode()
-    except KeyError:
-        digest = _hash(path)
-    if stamp == stamp_of(path) and time.time() - stamp[1] / 1e9 > SETTLED_S:
-        store.put(key, digest.encode())
-    return digest
-
-
-def stamp_of(path: Path) -> tuple[int, int, int]:
-    """Return what changes when a file is written: size, time in nanoseconds, inode."""
-    status = os.stat(path)  # noqa: PTH116  (one call for the three)
-    return status.st_size, status.st_mtime_ns, status.st_ino
-
-
 def _identify(name: str, source: Source, store: Store) -> SourceIdentity:
-    path = Path(source.paths[0])
-    first = first_row(path)
+    files, holdout = open_source(source, name), open_holdout(source, name)
+    first = files.first_row()
     try:
         form = source.format or find_form(first.columns)
     except ValueError as error:
-        raise DataInvalid(f"{where(path, first.line)}: {error}") from None
+        raise DataInvalid(f"{first.place}: {error}") from None
     try:
         loss = loss_of(source, form)
     except ValueError as error:
         raise DataInvalid(str(error)) from None
-    stamp = stamp_of(path)
-    return SourceIdentity(name, source, path, content_hash(path, store), stamp, form, loss)
-
-
-def _hash(path: Path) -> str:
-    digest = blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+    held = None if holdout is None else holdout.content(store)
+    return SourceIdentity(name, source, files, holdout, files.content(store), held, form, loss)

@@ -34,10 +34,15 @@ class RowBatch(Protocol):
     """Some rows of one file, in order, as they were read: light to make, and picklable, so that worker processes can
     share the parsing."""
 
-    first: int
-    """Index of the first row in the source."""
-    done: int
-    """Bytes of the source's files that are read when this batch is: for progress."""
+    @property
+    def first(self) -> int:
+        """Return the index of the first row in the source."""
+        ...
+
+    @property
+    def done(self) -> int:
+        """Return the bytes of the source's files that are read when this batch is: for progress."""
+        ...
 
     def __len__(self) -> int:
         """Return how many rows there are."""
@@ -46,3 +51,15 @@ class RowBatch(Protocol):
     def rows(self) -> Iterator[Row | BadRow]:
         """Parse the rows."""
         ...
+
+
+# Enough to keep all cores tokenizing, few enough that progress is seen and memory stays small.
+ROWS_PER_BATCH = 512
+BYTES_PER_BATCH = 4 << 20
+LARGEST_ROW_BYTES = 64 << 20
+"""A row beyond this is refused: whatever it is, it is no document to train on."""
+
+
+def place_of(path: str, number: int) -> str:
+    """Return how messages name a row."""
+    return f"{path}:row {number}"

@@ -1,0 +1,93 @@
+"""A source's files, found and opened: in which order they are read, and what the source as a whole is known by.
+
+Decides that rows are numbered through all files. Reading one is `reading.parts`; what a fingerprint covers beside the
+content is `data.identity`.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from launcher.core.document import fingerprint
+from launcher.core.errors import DataInvalid
+from launcher.core.recipe_sources import Source
+from launcher.data.reading.parts import LocalFile, Part
+from launcher.data.reading.rows import BadRow, Row, RowBatch
+from launcher.storage.store import Store
+
+
+class SourceFiles:
+    """The files of one source, in order."""
+
+    def __init__(self, name: str, parts: tuple[Part, ...], skip_bad: bool = False) -> None:
+        self.name = name
+        self._parts, self._skip_bad = parts, skip_bad
+        self._stamps = tuple(part.stamp() for part in parts)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Return the files as messages name them."""
+        return tuple(part.path for part in self._parts)
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of all files."""
+        return sum(part.size for part in self._parts)
+
+    def batches(self) -> Iterator[RowBatch]:
+        """Yield all rows. Raises DataInvalid for a file that cannot be read, or if there is no row at all."""
+        first = done = 0
+        for part in self._parts:
+            for batch in part.batches(first, done):
+                yield batch
+                first = batch.first + len(batch)
+            done += part.size
+        if not first:
+            raise DataInvalid(f"{self._named()}: has no rows; a source is a file with one JSON object on each line")
+
+    def first_row(self) -> Row:
+        """Return the first row; the first that can be read where the source may have bad ones. Raises DataInvalid."""
+        bad: BadRow | None = None
+        for batch in self.batches():
+            for row in batch.rows():
+                if isinstance(row, Row):
+                    return row
+                bad = bad or row
+                if not self._skip_bad:
+                    raise DataInvalid(f"{row.place}: {row.problem}")
+        assert bad is not None
+        raise DataInvalid(f"{bad.place}: {bad.problem}; nor can any other row be read")
+
+    def first_columns(self) -> dict[str, Any]:
+        """Return the columns of `first_row`."""
+        return self.first_row().columns
+
+    def content(self, store: Store) -> str:
+        """Return what the content is known by: the files' bytes in order, not their names or places."""
+        return fingerprint([part.content(store) for part in self._parts])
+
+    def check_unchanged(self) -> None:
+        """Raise DataInvalid if a file was written since this object was made: call it after the last batch."""
+        for part, stamp in zip(self._parts, self._stamps, strict=True):
+            if part.stamp() != stamp:
+                raise DataInvalid(f"{part.path}: was changed while it was read; prepare again when it is complete")
+
+    def _named(self) -> str:
+        names = self.files
+        return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+def open_source(source: Source, name: str) -> SourceFiles:
+    """Return a source's files. Raises DataInvalid for what is not there, without reading any row."""
+    return SourceFiles(name, _parts(source.paths), source.skip_bad > 0)
+
+
+def open_holdout(source: Source, name: str) -> SourceFiles | None:
+    """Return the files of a source's `holdout.path`, or None if it has none. Raises DataInvalid as `open_source`."""
+    if source.holdout.path is None:
+        return None
+    return SourceFiles(name, _parts((source.holdout.path,)), source.skip_bad > 0)
+
+
+def _parts(paths: tuple[str, ...]) -> tuple[Part, ...]:
+    return tuple(LocalFile(Path(path)) for path in paths)
