@@ -12,15 +12,17 @@ from typing import Any
 
 from launcher.core.errors import Problem, RecipeInvalid
 from launcher.core.recipe import ModelChoice, Recipe
+from launcher.core.recipe_sources import Source
 from launcher.core.recipe_text import ParsedRecipe, base_of, parse
 from launcher.core.suggestions import did_you_mean
 from launcher.core.yaml_tree import FieldPath
+from launcher.storage.data_paths import absolute_data_path, is_compressed, local_files, problem_with
 from launcher.storage.ds_templates import load_template
-from launcher.storage.shipped import DATA_PREFIX, PACKAGE, shipped, shipped_names
+from launcher.storage.shipped import shipped, shipped_names
 from launcher.storage.typed_paths import is_file, is_folder, typed_path
 
-BYTES_PER_TOKEN = 4
-"""Of JSON lines in English, for guesses."""
+BYTES_PER_TOKEN, COMPRESSED_BYTES_PER_TOKEN = 4, 1
+"""Of text files in English, for guesses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class LoadedRecipe:
     file: Path
     ds_template: dict[str, Any]
     missing: tuple[Problem, ...]
-    """Source files that are not there."""
+    """Files, folders and globs of sources that are not there."""
     where: Callable[[FieldPath], str]
     """`file:line:column` of a field, for messages of `core.planning`."""
 
@@ -45,8 +47,7 @@ class LoadedRecipe:
 
     def guess_sizes(self) -> Recipe:
         """Return the recipe with sizes guessed from files where it says none, for a plan in estimated grade."""
-        sources = {name: source if source.tokens or not is_file(Path(source.paths[0])) else source.model_copy(
-                   update={"tokens": -(-Path(source.paths[0]).stat().st_size // BYTES_PER_TOKEN)})
+        sources = {name: source if source.tokens else source.model_copy(update={"tokens": _guess(source.paths)})
                    for name, source in self.recipe.sources.items()}
         return self.recipe.model_copy(update={"sources": sources})
 
@@ -112,22 +113,38 @@ def _folder(place: str, files: tuple[Path, Path]) -> Path:
 
 
 def _absolute(parsed: ParsedRecipe, files: tuple[Path, Path]) -> tuple[Recipe, list[Problem]]:
-    sources, missing = dict(parsed.recipe.sources), list[Problem]()
-    for name, source in sources.items():
-        place = parsed.where(("sources", name, "path"))
-        path = _data_path(source.paths[0], _folder(place, files))
-        sources[name] = source.model_copy(update={"path": str(path)})
-        if not is_file(path):
-            reason = "is a folder, not a JSON lines file" if is_folder(path) else "no such file"
-            missing.append(Problem(place, f"sources.{name}.path", f"{reason}: {path}"))
-    model = _model(parsed, files)
-    return parsed.recipe.model_copy(update={"sources": sources, "model": model}), missing
+    sources, missing = dict[str, Source](), list[Problem]()
+    for name, source in parsed.recipe.sources.items():
+        field: FieldPath = ("sources", name, "path")
+        places = [field] if isinstance(source.path, str) else [(*field, entry) for entry in range(len(source.path))]
+        paths = [_data_path(parsed, place, path, files, missing)
+                 for place, path in zip(places, source.paths, strict=True)]
+        holdout = source.holdout
+        if holdout.path is not None:
+            place = ("sources", name, "holdout")
+            holdout = holdout.model_copy(update={"path": _data_path(parsed, place, holdout.path, files, missing)})
+        path = paths[0] if isinstance(source.path, str) else tuple(paths)
+        sources[name] = source.model_copy(update={"path": path, "holdout": holdout})
+    return parsed.recipe.model_copy(update={"sources": sources, "model": _model(parsed, files)}), missing
 
 
-def _data_path(path: str, folder: Path) -> Path:
-    if path.startswith(DATA_PREFIX):
-        return PACKAGE / path.removeprefix(DATA_PREFIX)
-    return typed_path(path, folder)
+def _data_path(parsed: ParsedRecipe, field: FieldPath, path: str, files: tuple[Path, Path],
+               missing: list[Problem]) -> str:
+    """Return a data path made absolute; if it is not there, that is added to `missing`."""
+    place = parsed.where(field)
+    absolute = absolute_data_path(path, _folder(place, files))
+    if (problem := problem_with(absolute)) is not None:
+        missing.append(Problem(place, ".".join(map(str, field)), problem))
+    return absolute
+
+
+def _guess(paths: Sequence[str]) -> int | None:
+    """Return about how many tokens are in local files, or None if there are none."""
+    found = [file for path in paths for file in local_files(path)]
+    bytes_per_token = [COMPRESSED_BYTES_PER_TOKEN if is_compressed(file.name) or file.suffix == ".parquet" else
+                       BYTES_PER_TOKEN for file in found]
+    guesses = [-(-file.stat().st_size // per_token) for file, per_token in zip(found, bytes_per_token, strict=True)]
+    return sum(guesses) or None
 
 
 def _model(parsed: ParsedRecipe, files: tuple[Path, Path]) -> ModelChoice:
@@ -138,7 +155,12 @@ def _model(parsed: ParsedRecipe, files: tuple[Path, Path]) -> ModelChoice:
         place = _folder(parsed.where(("model", "tokenizer", "path")), files)
         tokenizer = tokenizer.model_copy(update={"path": _directory_or_hub_id(tokenizer.path, place)})
     path = None if model.path is None else _directory_or_hub_id(model.path, folder)
-    return model.model_copy(update={"path": path, "tokenizer": tokenizer})
+    template = model.chat_template
+    if template is not None:
+        file = typed_path(template, _folder(parsed.where(("model", "chat_template")), files))
+        # Else it is the name of a shipped one.
+        template = str(file) if is_file(file) else template
+    return model.model_copy(update={"path": path, "tokenizer": tokenizer, "chat_template": template})
 
 
 def _directory_or_hub_id(path: str, folder: Path) -> str:
