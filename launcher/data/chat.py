@@ -1,102 +1,166 @@
-"""Chats through the tokenizer's own template, with the assistant's words found in the one full rendering.
+"""Chats through a chat template, with the assistant's words found in the one full rendering.
 
-The rendering is made twice: as it is, and with a mark in place of each trained turn. Cut at the marks, the second
-gives everything around those turns; put back together with the real words it must give the first, else the row is
-refused. So masks never rest on tokenizing a prefix, nor on searching for an answer that may occur elsewhere too.
+The rendering is made twice: as it is, and with a mark in place of the trained turns' words. Cut at the marks, the
+second gives everything around those words; put back together with the real words it must give the first, else the row
+is refused. So masks never rest on tokenizing a prefix, nor on searching for an answer that may occur elsewhere too.
 
-Learnt are the words of a trained turn and the token that ends it. Scaffolding such as `<|im_start|>assistant` is not.
+Learnt are the words of a trained turn and the token that ends it. Scaffolding such as `<|im_start|>assistant` is not,
+nor is an empty think block that the template writes itself. Of turns with thoughts or tool calls, everything that the
+model would write is learnt: from the header on, as far as the template writes it at all.
 """
 
-import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+from launcher.data.marks import FOUND_MARK, MARK, Found, common_start, end_after, find_words
+from launcher.data.messages import Message
 from launcher.data.rendered import Rendered, Span
+from launcher.data.templating import Template
+from launcher.data.turns import Piece, is_plain, mark_pieces, mark_plain, trained_turns
+from launcher.data.written import check_written
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-Message = dict[str, str]
-# Private-use characters: no template strips or splits at them, and text that holds them is refused below.
-MARK = "\ue0a5turn{}\ue0a6"
-FOUND_MARK = re.compile("\ue0a5turn\\d+\ue0a6")
-# Some templates strip the words they are given.
-TRIMS: tuple[Callable[[str], str], ...] = (str, str.strip, str.lstrip, str.rstrip)
+Tools = list[dict[str, Any]] | None
+ELSE = "use loss: last_assistant or loss: all, or another template (model.chat_template)"
 
 
 class ChatTemplate:
     """Renders messages, and marks what is learnt."""
 
     def __init__(self, tokenizer: "PreTrainedTokenizerFast") -> None:
-        if not tokenizer.chat_template:
-            raise ValueError("the tokenizer has no chat template, so messages cannot be rendered; take the tokenizer "
-                             "of an instruction-tuned model, or put a chat_template.jinja beside it")
-        self._tokenizer = tokenizer
-        added = {str(token) for token in tokenizer.added_tokens_decoder.values()}
-        ends = added if tokenizer.bos_token == tokenizer.eos_token else added - {str(tokenizer.bos_token)}
-        # Longest first, so that no token hides another that begins with it.
-        names = "|".join(re.escape(token) for token in sorted(ends, key=lambda token: (-len(token), token)))
-        self._end = re.compile(rf"\s*(?:{names})") if names else None
+        self._template = Template(tokenizer)
 
-    def render(self, messages: list[Message], loss: str) -> Rendered:
-        """Return the rendering of a chat. Raises ValueError where the learnt words cannot be told for certain."""
-        text = self._apply(messages)
+    def render(self, messages: Sequence[Message], loss: str, tools: Tools = None, first: int = 0) -> Rendered:
+        """Return the rendering of a chat, in which turns from `first` on may be learnt.
+
+        Raises ValueError where the learnt words cannot be told for certain, or some of the chat is not written.
+        """
+        text = self._template.write(messages, tools)
+        if FOUND_MARK.search(text):
+            raise ValueError("a message holds the private-use marks that launcher works with; remove them")
+        check_written(text, messages, tools)
         if loss == "all":
             return Rendered(text, ((0, len(text)),), whole=False)
-        turns = _trained_turns(messages, loss)
+        turns = trained_turns(messages, loss, first)
+        spans = None
+        if all(is_plain(messages[turn]) for turn in turns):
+            spans = self._plain_spans(text, messages, turns, tools)
+        if spans is None:
+            spans = _Chat(self._template, text, messages, tools).spans(turns)
+        return Rendered(text, spans, whole=False)
+
+    def _plain_spans(self, text: str, messages: Sequence[Message], turns: list[int],
+                     tools: Tools) -> tuple[Span, ...] | None:
+        """Return the spans of turns that are nothing but words, or None if the template does more with them."""
         if not turns:
-            return Rendered(text, (), whole=False)
-        around = self._around(messages, turns)
-        return Rendered(text, self._spans(text, around, [messages[turn]["content"] for turn in turns]), whole=False)
+            return ()
+        marked = self._template.write(mark_plain(messages, turns), tools)
+        found = find_words(text, marked, [messages[turn]["content"] for turn in turns])
+        if found is None or [place.mark for place in found] != list(range(len(turns))):
+            return None
+        return tuple(plain_span(self._template, text, place) for place in found)
 
-    def _apply(self, messages: list[Message]) -> str:
+
+class _Chat:
+    """One chat with thoughts or calls, or whose template does something with the words that it is given."""
+
+    def __init__(self, template: Template, text: str, messages: Sequence[Message], tools: Tools) -> None:
+        self._template, self._text, self._messages, self._tools = template, text, messages, tools
+        self._marked: list[Message] = []
+        self._pieces: list[Piece] = []
+
+    def spans(self, turns: list[int]) -> tuple[Span, ...]:
+        """Return what is learnt of the trained turns."""
+        self._marked, self._pieces = mark_pieces(self._messages, turns)
+        found = find_words(self._text, self._template.write(self._marked, self._tools),
+                           [piece.words for piece in self._pieces])
+        if found is None:
+            raise ValueError("the chat template changes the words of an assistant turn, so what is learnt cannot be "
+                             f"told; {ELSE}")
+        spans = [self._turn(turn, found) for turn in turns]
+        return tuple(span for span in spans if span is not None)
+
+    def _turn(self, turn: int, all_found: list[Found]) -> Span | None:
+        found = self._of_turn(turn, all_found)
+        kinds = {self._pieces[place.mark].kind for place in found}
+        if not kinds:
+            return None
+        if kinds == {"words"}:
+            return plain_span(self._template, self._text, found[0])
+        after = max((place.words[1] for place in all_found if place.words[1] <= found[0].words[0]), default=0)
+        start = self._after_header(after, found[0].words[0]) if "thought" in kinds else None
+        if start is None:
+            start = self._where_it_differs(turn, after, found[0].words[0])
+        return start, self._end(turn, found[-1])
+
+    def _of_turn(self, turn: int, all_found: list[Found]) -> list[Found]:
+        """Return where the pieces of a turn are. Thoughts may be left out, words and calls may not."""
+        found: dict[int, Found] = {}
+        for place in all_found:
+            piece = self._pieces[place.mark]
+            if piece.turn != turn:
+                continue
+            if place.mark in found and piece.kind != "call":  # tool turns may name the call that they answer
+                raise ValueError(f"the chat template writes message {turn + 1} twice, so what is learnt cannot be "
+                                 f"told; {ELSE}")
+            found.setdefault(place.mark, place)
+        if any(piece.turn == turn and piece.kind != "thought" and mark not in found
+               for mark, piece in enumerate(self._pieces)):
+            raise ValueError(f"the chat template does not write message {turn + 1}, an assistant turn, so it cannot be "
+                             f"learnt; {ELSE}")
+        return sorted(found.values(), key=lambda place: place.words)
+
+    def _after_header(self, after: int, until: int) -> int | None:
+        """Return where the turn's header ends, which is the last one before its words."""
+        header = self._template.header
+        place = self._text.rfind(header, after, until) if header else -1
+        return place + len(header) if place >= 0 else None
+
+    def _where_it_differs(self, turn: int, after: int, until: int) -> int:
+        """Return where the rendering begins to differ from that of a turn with plain words in this one's place."""
+        plain = [*self._messages[:turn], {"role": "assistant", "content": MARK.format(0)}, *self._messages[turn + 1:]]
         try:
-            # Not tokenized here, and never a dict: transformers 5 returns one by default.
-            return str(self._tokenizer.apply_chat_template(messages, tokenize=False, return_dict=False))
-        except Exception as error:  # a template is a program, and its own: it may raise anything
-            raise ValueError(f"the chat template refuses this chat: {error}") from None
+            before, mark, _ = self._template.write(plain, self._tools).partition(MARK.format(0))
+        except ValueError:
+            before, mark = "", ""
+        start = common_start(self._text[:until], before) if mark else 0
+        if start < after or not mark:
+            header = self._after_header(after, until)
+            if header is None:
+                raise ValueError(f"where message {turn + 1} begins in the chat template's text cannot be told; {ELSE}")
+            return header
+        return with_lead(self._template, self._text, start)
 
-    def _around(self, messages: list[Message], turns: list[int]) -> list[str]:
-        """Return the parts of the rendering before, between and after the trained turns."""
-        if any(FOUND_MARK.search(message["content"]) for message in messages):
-            raise ValueError("a message holds the private-use marks that launcher works with; remove them")
-        marked = list(messages)
-        marks = [MARK.format(turn) for turn in turns]
-        for turn, mark in zip(turns, marks, strict=True):
-            marked[turn] = {**messages[turn], "content": mark}
-        rendered = self._apply(marked)
-        if FOUND_MARK.findall(rendered) != marks:
-            raise ValueError("the chat template does not write each assistant turn exactly once, so what is learnt "
-                             "cannot be told; use loss: last_assistant or loss: all, or another template")
-        return FOUND_MARK.split(rendered)
-
-    def _spans(self, text: str, around: list[str], words: list[str]) -> tuple[Span, ...]:
-        for trim in TRIMS:
-            trimmed = [trim(word) for word in words]
-            if _joined(around, trimmed) == text:
-                return self._with_ends(around, trimmed)
-        raise ValueError("the chat template changes the words of an assistant turn, so what is learnt cannot be told; "
-                         "use loss: last_assistant or loss: all, or another template")
-
-    def _with_ends(self, around: list[str], words: list[str]) -> tuple[Span, ...]:
-        spans: list[Span] = []
-        start = len(around[0])
-        for word, after in zip(words, around[1:], strict=True):
-            end = self._end.match(after) if self._end else None
-            if end is None:
-                raise ValueError("the chat template writes no token that ends an assistant turn, so the model would "
-                                 "never learn to stop; end those turns with the eos token in the template")
-            spans.append((start, start + len(word) + end.end()))
-            start += len(word) + len(after)
-        return tuple(spans)
+    def _end(self, turn: int, last: Found) -> int:
+        """Return where the turn ends: with the token that ends a chat which ends with this turn."""
+        words = MARK.format(last.mark)
+        tail = self._template.write(self._marked[:turn + 1], self._tools).rpartition(words)[2]
+        name = self._template.end_token
+        ends = [tail.rfind(name) + len(name)] if name and name in tail else \
+            [match.end() for match in self._template.end.finditer(tail)][-1:] if self._template.end else []
+        if not ends:
+            raise ValueError(NO_END)
+        if not self._text.startswith(tail[:ends[0]], last.words[1]):
+            raise ValueError(f"the chat template ends message {turn + 1} otherwise where a turn follows it, so what is "
+                             f"learnt cannot be told; {ELSE}")
+        return last.words[1] + ends[0]
 
 
-def _trained_turns(messages: list[Message], loss: str) -> list[int]:
-    """Return the places of the turns that are learnt; an empty turn has nothing to learn."""
-    assistant = [place for place, message in enumerate(messages) if message["role"] == "assistant"]
-    chosen = assistant[-1:] if loss == "last_assistant" else assistant
-    return [place for place in chosen if messages[place]["content"].strip()]
+NO_END = ("the chat template writes no token that ends an assistant turn, so the model would never learn to stop; end "
+          "those turns with the eos token in the template")
 
 
-def _joined(around: list[str], words: list[str]) -> str:
-    return around[0] + "".join(word + after for word, after in zip(words, around[1:], strict=True))
+def plain_span(template: Template, text: str, found: Found) -> Span:
+    """Return the span of plain words: with the white space before them that the model writes, and their end token."""
+    start, words_end = found.words
+    end = end_after(template.end, text, words_end)
+    if end is None or end > found.until:
+        raise ValueError(NO_END)
+    return with_lead(template, text, start), end
+
+
+def with_lead(template: Template, text: str, start: int) -> int:
+    """Return where a turn begins whose words begin at `start`."""
+    return start - len(template.lead) if template.lead and text.endswith(template.lead, 0, start) else start

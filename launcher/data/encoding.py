@@ -1,7 +1,8 @@
 """Text becomes tokens, and the learnt characters become learnt tokens.
 
-A token is learnt if it begins inside a learnt span. One that straddles the start of a span begins outside and is not
-learnt: the model would have to be given half of it. The first token of a document is never learnt: nothing precedes it.
+A token is learnt if it begins inside a learnt span. One that straddles the start of a span is learnt too for the words
+in it, without which an answer would lose its first ones; where it holds nothing of the span but white space, it belongs
+to the text before. The first token of a document is never learnt: nothing precedes it.
 """
 
 from collections.abc import Sequence
@@ -55,6 +56,8 @@ class Encoder:
         supervised = np.zeros(len(ids), dtype=bool)
         for start, end in document.spans:
             low, high = _first_token_from(encoding, start), _first_token_from(encoding, end)
+            if low and _straddles(encoding, low - 1, start, document.text):
+                low -= 1
             supervised[len(before) + low:len(before) + high] = True
         if document.whole and document.spans:
             supervised[-1] = True
@@ -66,6 +69,12 @@ def _own_bos(tokenizer: "PreTrainedTokenizerFast") -> int | None:
     """Return the first token if the tokenizer's own post-processor writes one."""
     ids = tokenizer.backend_tokenizer.encode("a", add_special_tokens=True).ids
     return tokenizer.bos_token_id if tokenizer.bos_token_id in ids[:1] else None
+
+
+def _straddles(encoding: Encoding, token: int, start: int, text: str) -> bool:
+    """Return whether a token that begins before a span holds words of it."""
+    characters = encoding.token_to_chars(token)
+    return characters is not None and characters[1] > start and not text[start:characters[1]].isspace()
 
 
 def _first_token_from(encoding: Encoding, character: int) -> int:

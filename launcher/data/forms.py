@@ -1,7 +1,8 @@
 """The four forms of a row, and what of a row is its content.
 
-Decides which columns make a form and what they may hold; other columns are ignored. Turning content into text is
-`data.rendering` and `data.chat`. Errors are ValueErrors without a place: whoever reads the rows knows it.
+Decides which columns make a form and what they may hold; other columns are ignored. Messages are `data.messages`,
+columns under other names `data.fields`. Turning content into text is `data.rendering`. Errors are ValueErrors without a
+place: whoever reads the rows knows it.
 """
 
 from hashlib import blake2b
@@ -9,9 +10,12 @@ from typing import Any, assert_never
 
 from launcher.core.document import canonical
 from launcher.core.recipe_sources import Form, Source
+from launcher.data.fields import Fields
+from launcher.data.messages import Message, messages_of, texts_of_messages, tools_of
+from launcher.data.texts import text_in
 
 Content = dict[str, Any]
-"""The columns of a form and nothing else: strings, or `messages` as a list of {role, content}."""
+"""The columns of a form and nothing else: strings, or lists of messages, and the `tools` of a chat that has some."""
 
 COLUMNS: dict[Form, tuple[str, ...]] = {
     "messages": ("messages",),
@@ -19,29 +23,31 @@ COLUMNS: dict[Form, tuple[str, ...]] = {
     "alpaca": ("instruction", "output"),
     "text": ("text",),
 }
-"""What a row must have to be of a form."""
+"""What a row must have to be of a form. `conversations` is another name of messages."""
 
 LOSSES: dict[Form, tuple[str, ...]] = {
-    "messages": ("assistant", "last_assistant", "all"),
+    "messages": ("assistant", "last_assistant", "marked", "all"),
     "prompt_completion": ("completion", "all"),
     "alpaca": ("completion", "all"),
     "text": ("all",),
 }
 """What may be learnt of each form; the first is the default."""
 
-ROLES = ("system", "user", "assistant")
 
-
-def find_form(columns: dict[str, Any]) -> Form:
-    """Return the form that a row's columns make. Raises ValueError if none fits, or more than one."""
-    fitting = _fitting(columns)
+def find_form(columns: dict[str, Any], fields: Fields | None = None) -> Form:
+    """Return the form that a row's columns and the recipe's fields make. Raises ValueError if not exactly one does."""
+    fitting = _fitting(fields.columns(columns) if fields else columns)
+    if fields and len(fitting) > 1:
+        # What the recipe names is meant; a column that only happens to be there is not.
+        said = set(fields.names)
+        fitting = [form for form in fitting if said.issuperset(COLUMNS[form])] or fitting
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
         raise ValueError(f"the columns fit {' and '.join(fitting)}; say which with format: in the recipe")
     known = "; ".join(f"{form}: {' + '.join(names)}" for form, names in COLUMNS.items())
     raise ValueError(f"the columns {', '.join(map(repr, columns)) or '(none)'} are none of the known forms ({known}); "
-                     "rename the columns")
+                     "rename the columns, or say with fields: in the recipe where each is")
 
 
 def loss_of(source: Source, form: Form) -> str:
@@ -55,7 +61,8 @@ def loss_of(source: Source, form: Form) -> str:
 
 
 def content_of(columns: dict[str, Any], form: Form) -> Content:
-    """Return a row's content. Raises ValueError when a column is missing or holds something else than text."""
+    """Return a row's content. Raises ValueError when a column is missing or holds something else than it must."""
+    columns = _with_other_names(columns)
     missing = [name for name in COLUMNS[form] if name not in columns]
     if missing:
         other = _fitting(columns)
@@ -64,13 +71,16 @@ def content_of(columns: dict[str, Any], form: Form) -> Content:
         raise ValueError(f"no column {missing[0]!r}, which {form} needs; {mixed}")
     match form:
         case "messages":
-            return {"messages": _messages(columns["messages"])}
+            messages = columns["messages"]
+            return _with_tools({"messages": _system(columns, messages) + messages_of(messages)}, columns)
         case "alpaca":
             instruction_input = columns.get("input")
-            return {"instruction": _text(columns, "instruction"), "output": _text(columns, "output"),
-                    "input": "" if instruction_input is None else _text(columns, "input")}
-        case "prompt_completion" | "text":
-            return {name: _text(columns, name) for name in COLUMNS[form]}
+            return {"instruction": text_in(columns, "instruction"), "output": text_in(columns, "output"),
+                    "input": "" if instruction_input is None else text_in(columns, "input")}
+        case "prompt_completion":
+            return _prompt_completion(columns)
+        case "text":
+            return {"text": text_in(columns, "text")}
         case _:
             assert_never(form)
 
@@ -83,39 +93,40 @@ def in_holdout(content: Content, share: float) -> bool:
 
 def texts_of(content: Content) -> list[str]:
     """Return all text in a content."""
-    if "messages" in content:
-        return [message["content"] for message in content["messages"]]
-    return list(content.values())
+    return [text for name, value in content.items() if name != "tools"
+            for text in (texts_of_messages(value) if isinstance(value, list) else [value])]
 
 
 def _fitting(columns: dict[str, Any]) -> list[Form]:
+    columns = _with_other_names(columns)
     return [form for form, names in COLUMNS.items() if all(name in columns for name in names)]
 
 
-def _messages(value: Any) -> list[dict[str, str]]:
-    if not isinstance(value, list) or not value:
-        raise ValueError('messages must be a list of at least one {"role": ..., "content": ...}')
-    return [_message(message, place) for place, message in enumerate(value, 1)]
+def _with_other_names(columns: dict[str, Any]) -> dict[str, Any]:
+    if "conversations" in columns and columns.get("messages") is None:
+        return {**columns, "messages": columns["conversations"]}
+    return columns
 
 
-def _message(message: Any, place: int) -> dict[str, str]:
-    if not isinstance(message, dict) or "role" not in message or "content" not in message:
-        share_gpt = isinstance(message, dict) and "from" in message and "value" in message
-        hint = "; rename from to role and value to content" if share_gpt else ""
-        raise ValueError(f'message {place} is not {{"role": ..., "content": ...}}{hint}')
-    if message["role"] not in ROLES:
-        raise ValueError(f"message {place} has the role {message['role']!r}; roles are {', '.join(ROLES)}")
-    return {"role": message["role"], "content": _text(message, "content", f"message {place}: ")}
+def _prompt_completion(columns: dict[str, Any]) -> Content:
+    prompt, completion = columns["prompt"], columns["completion"]
+    if isinstance(prompt, list) and isinstance(completion, list):
+        made = {"prompt": _system(columns, prompt) + messages_of(prompt, "prompt"),
+                "completion": messages_of(completion, "completion")}
+        return _with_tools(made, columns)
+    return {"prompt": text_in(columns, "prompt"), "completion": text_in(columns, "completion")}
 
 
-def _text(columns: dict[str, Any], name: str, place: str = "") -> str:
-    value = columns[name]
-    if not isinstance(value, str):
-        kind = "null" if value is None else type(value).__name__
-        raise ValueError(f"{place}{name} must be text, not {kind}; write it as a string or remove the row")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"{place}{name} holds half of a surrogate pair at character {error.start}, which is not "
-                         "Unicode text; repair or remove the row") from None
-    return value
+def _system(columns: dict[str, Any], messages: Any) -> list[Message]:
+    """Return a system turn from the column of that name, which goes first."""
+    if not columns.get("system"):
+        return []
+    first = messages[0] if isinstance(messages, list) and messages else None
+    if isinstance(first, dict) and first.get("role", first.get("from")) in ("system", "developer"):
+        raise ValueError("there is a system column and a system turn; keep one of them")
+    return [{"role": "system", "content": text_in(columns, "system")}]
+
+
+def _with_tools(content: Content, columns: dict[str, Any]) -> Content:
+    tools = tools_of(columns.get("tools"))
+    return {**content, "tools": tools} if tools else content

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from launcher.core.recipe_sources import Form
 from launcher.data.chat import ChatTemplate
+from launcher.data.fields import Fields
 from launcher.data.forms import Content, content_of
 from launcher.data.forms import texts_of as texts_of  # of contents, for training a tokenizer
 from launcher.data.plain import render_plain
@@ -23,17 +24,32 @@ class Renderer:
 
     def __init__(self, tokenizer: "PreTrainedTokenizerFast", form: Form, fields: Mapping[str, str] | None,
                  loss: str, separator: str | None) -> None:
+        """Raise ValueError for fields that cannot be, and for messages without a chat template."""
+        self._tokenizer = tokenizer
         self._form: Form = form
-        self._fields = fields
+        self._fields = Fields(fields)
         self._loss, self._separator = loss, separator
         self._chat = ChatTemplate(tokenizer) if form == "messages" else None
 
     def content(self, columns: dict[str, Any]) -> Content:
         """Return what of a row is its content. Raises ValueError if a column is missing or holds something else."""
-        return content_of(columns, self._form)
+        return content_of(self._fields.columns(columns), self._form)
 
     def render(self, content: Content) -> Rendered:
         """Return a content's rendering. Raises ValueError where what is learnt cannot be told."""
-        if self._chat is not None:
-            return self._chat.render(content["messages"], self._loss)
+        if "messages" in content:
+            return self._template().render(content["messages"], self._loss, content.get("tools"))
+        if isinstance(content.get("completion"), list):
+            return self._completion_turns(content)
         return render_plain(content, self._loss, self._separator)
+
+    def _completion_turns(self, content: Content) -> Rendered:
+        if self._separator is not None:
+            raise ValueError("separator goes with a prompt and a completion of text, not of messages; leave it out")
+        loss = "assistant" if self._loss == "completion" else self._loss
+        messages = content["prompt"] + content["completion"]
+        return self._template().render(messages, loss, content.get("tools"), len(content["prompt"]))
+
+    def _template(self) -> ChatTemplate:
+        self._chat = self._chat or ChatTemplate(self._tokenizer)
+        return self._chat

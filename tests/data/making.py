@@ -32,6 +32,7 @@ LLAMA_2 = ("{% for m in messages %}{% if m['role'] == 'assistant' %} {{ m['conte
 FORGETS_THOUGHTS = ("{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if loop.last %}{{ m['content'] }}{% else %}"
                     "{{ m['content'].split('</think>')[-1] }}{% endif %}<|im_end|>\n{% endfor %}")
 DROPS_EARLIER = "{% for m in messages[-2:] %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+SHOUTS = CHATML.replace("{{ m['content'] }}", "{{ m['content'] | upper }}")
 NEVER_ENDS = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
 
 ADDED = ["<|im_start|>", "<|im_end|>", "<|head|>", "<|body|>", "<|eot|>"]
@@ -82,5 +83,5 @@ def documents_of(store: Store, index: SourceIndex, split: Split = "train") -> di
 
 
 def contents(store: Store, prefix: str = "") -> dict[str, bytes]:
-    """Return all objects of a store but remembered hashes, which depend on the clock."""
-    return {key: store.get(key) for key in store.list(prefix) if not key.startswith("hashes/")}
+    """Return all objects of a store but remembered hashes, which depend on the clock, and leases, on who worked."""
+    return {key: store.get(key) for key in store.list(prefix) if not key.startswith(("hashes/", "leases/"))}

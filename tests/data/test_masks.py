@@ -17,6 +17,7 @@ from tests.data.making import (
     LLAMA_3,
     MISTRAL,
     NEVER_ENDS,
+    SHOUTS,
     ZEPHYR,
     chat_tokenizer,
 )
@@ -48,16 +49,27 @@ def chat(tokenizer, messages, loss="assistant"):
 def test_assistant_turns_are_learnt_with_the_token_that_ends_them(name):
     template, end = TEMPLATES[name]
     tokenizer = chat_tokenizer(template)
-    assert learnt(tokenizer, chat(tokenizer, CHAT)) == [f"3{end}", f"Yes, 3.{end}"]
-    assert learnt(tokenizer, chat(tokenizer, CHAT, "last_assistant")) == [f"Yes, 3.{end}"]
+    lead = " " if name == "mistral" else ""
+    assert learnt(tokenizer, chat(tokenizer, CHAT)) == [f"{lead}3{end}", f"{lead}Yes, 3.{end}"]
+    assert learnt(tokenizer, chat(tokenizer, CHAT, "last_assistant")) == [f"{lead}Yes, 3.{end}"]
 
 
-def test_a_token_that_straddles_the_border_is_not_learnt():
+def test_the_white_space_before_the_words_is_learnt_where_the_model_would_write_it():
     tokenizer = chat_tokenizer(MISTRAL)
     messages = [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": "many"}]
-    # " many" is one token here, and it begins with the scaffolding's blank.
+    # " many" is one token, and the prompt ends before its blank.
     assert tokenizer.tokenize("x many")[-1].endswith("many")
-    assert learnt(tokenizer, chat(tokenizer, messages)) == ["</s>"]
+    assert learnt(tokenizer, chat(tokenizer, messages)) == [" many</s>"]
+
+
+def test_a_token_that_straddles_the_header_is_learnt_for_its_words():
+    header_with_blank = ("{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}{{ eos_token }}{% endfor %}"
+                         "{% if add_generation_prompt %}assistant: {% endif %}")
+    tokenizer = chat_tokenizer(header_with_blank)
+    messages = [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": "many"}]
+    assert learnt(tokenizer, chat(tokenizer, messages)) == [" many</s>"]
+    messages[1]["content"] = "\n many"
+    assert learnt(tokenizer, chat(tokenizer, messages)) == ["\n many</s>"]
 
 
 def test_the_words_are_found_with_offsets_that_a_tokenizer_would_trim():
@@ -91,9 +103,9 @@ def test_an_empty_turn_has_nothing_to_learn():
     assert learnt(tokenizer, chat(tokenizer, messages[:2])) == []
 
 
-@pytest.mark.parametrize(("template", "what"), [(FORGETS_THOUGHTS, "changes the words"),
-                                                (DROPS_EARLIER, "exactly once"), (NEVER_ENDS, "never learn to stop"),
-                                                (MISTRAL, "roles must alternate"), (None, "no chat template")])
+@pytest.mark.parametrize(("template", "what"), [
+    (SHOUTS, "changes the words"), (DROPS_EARLIER, "does not write message 2"), (NEVER_ENDS, "never learn to stop"),
+    (MISTRAL, "roles must alternate"), (None, "no chat template")])
 def test_a_template_that_hides_what_is_learnt_is_refused(template, what):
     messages = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "<think>hm</think>A"},
                 {"role": "user", "content": "Q"}, {"role": "assistant", "content": "B"}]
@@ -116,10 +128,11 @@ def test_the_names_of_special_tokens_in_data_become_those_tokens():
     assert tokenizer.convert_tokens_to_ids("<|im_end|>") in encoded.tokens
 
 
-def test_last_turns_can_be_learnt_where_earlier_ones_are_changed():
+def test_thoughts_that_the_template_forgets_are_not_learnt():
     tokenizer = chat_tokenizer(FORGETS_THOUGHTS)
     messages = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "<think>hm</think>A"},
                 {"role": "user", "content": "Q"}, {"role": "assistant", "content": "<think>so</think>B"}]
+    assert learnt(tokenizer, chat(tokenizer, messages)) == ["A<|im_end|>", "<think>so</think>B<|im_end|>"]
     assert learnt(tokenizer, chat(tokenizer, messages, "last_assistant")) == ["<think>so</think>B<|im_end|>"]
 
 

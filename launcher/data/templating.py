@@ -1,0 +1,86 @@
+"""The chat template as a program: messages in, text out, the same on any day.
+
+Decides what of a message the template sees, and probes how it begins and ends an assistant turn. Finding what is learnt
+in the text is `data.chat`.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from launcher.data.marks import MARK, end_after
+from launcher.data.messages import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+# Llama 3.1 and others write today's date, which would make the data of one recipe another each day. A macro hides the
+# function of that name; the date is the one that Llama's template falls back to.
+PINNED_DATE = """\
+{%- macro strftime_now(format) -%}
+{{- format | replace('%d', '26') | replace('%b', 'Jul') | replace('%B', 'July') | replace('%m', '07')
+ | replace('%Y', '2024') | replace('%y', '24') | replace('%A', 'Friday') | replace('%a', 'Fri')
+ | replace('%H', '00') | replace('%M', '00') | replace('%S', '00') -}}
+{%- endmacro -%}
+"""
+HIDDEN = ("learn",)
+"""What the data says to launcher, not to the template."""
+
+
+class Template:
+    """A tokenizer's chat template."""
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerFast") -> None:
+        if not tokenizer.chat_template:
+            raise ValueError("the tokenizer has no chat template, so messages cannot be rendered; say one in the "
+                             "recipe (model.chat_template: plain, or another shipped name, or a Jinja file), or take "
+                             "the tokenizer of an instruction-tuned model")
+        self._tokenizer = tokenizer
+        self._pinned: dict[bool, str] = {}
+        self.end = _end_pattern(tokenizer)
+        """Matches the token that ends a turn, with white space before it."""
+        self.header, self.lead, self.end_token = self._probe()
+
+    def write(self, messages: Sequence[Message], tools: list[dict[str, Any]] | None = None, *,
+              prompt: bool = False) -> str:
+        """Return a chat's text, with the header of an assistant turn after it if `prompt`."""
+        shown = [{name: value for name, value in message.items() if name not in HIDDEN} for message in messages]
+        try:
+            # Not tokenized here, and never a dict: transformers 5 returns one by default.
+            return str(self._tokenizer.apply_chat_template(
+                shown, tools=tools or None, chat_template=self._text(bool(tools)),  # pyright: ignore[reportArgumentType]
+                add_generation_prompt=prompt, tokenize=False, return_dict=False))
+        except Exception as error:  # a template is a program, and its own: it may raise anything
+            raise ValueError(f"the chat template refuses this chat: {error}") from None
+
+    def _text(self, tools: bool) -> str:
+        """Return the template's text. Some tokenizers have one of their own for chats with tools."""
+        if tools not in self._pinned:
+            text = self._tokenizer.get_chat_template(tools=[{}] if tools else None)
+            self._pinned[tools] = PINNED_DATE + text if "strftime_now" in text else text
+        return self._pinned[tools]
+
+    def _probe(self) -> tuple[str, str, str | None]:
+        """Return an assistant turn's header, the white space that the model writes before its words, and the token
+        after them. What a template does not tell stays empty: it may refuse such a short chat."""
+        asked = [{"role": "user", "content": "Hello."}]
+        try:
+            before, prompted = self.write(asked), self.write(asked, prompt=True)
+            whole = self.write([*asked, {"role": "assistant", "content": MARK.format(0)}])
+        except ValueError:
+            return "", "", None
+        header = prompted.removeprefix(before) if prompted.startswith(before) else ""
+        shown, mark, after = whole.partition(MARK.format(0))
+        if not mark:
+            return header, "", None
+        lead = shown.removeprefix(prompted) if shown.startswith(prompted) else ""
+        end = end_after(self.end, after)
+        return header, lead if lead.isspace() else "", after[:end].lstrip() if end else None
+
+
+def _end_pattern(tokenizer: "PreTrainedTokenizerFast") -> "re.Pattern[str] | None":
+    added = {str(token) for token in tokenizer.added_tokens_decoder.values()}
+    ends = added if tokenizer.bos_token == tokenizer.eos_token else added - {str(tokenizer.bos_token)}
+    # Longest first, so that no token hides another that begins with it.
+    names = "|".join(re.escape(token) for token in sorted(ends, key=lambda token: (-len(token), token)))
+    return re.compile(rf"\s*(?:{names})") if names else None
