@@ -1,19 +1,28 @@
 """What a source is made of: parts in order, each a file (or a table of the hub) that yields batches of rows.
 
-Decides what any part offers. Which parts a source has is `reading.sources`.
+Decides what a part offers, and that a text file without rows is refused. Formats are `reading.formats` and a module
+each; where a file lies is `reading.places`; which parts a source has is `reading.finding`.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Protocol
 
+from launcher.core.document import fingerprint
 from launcher.core.errors import DataInvalid
-from launcher.data.hashes import Stamp, content_hash, stamp_of
-from launcher.data.reading.json_lines import read_json_lines
+from launcher.data.hashes import Stamp
+from launcher.data.reading.csv_rows import csv_columns, read_csv
+from launcher.data.reading.formats import FORMATS, Format, format_of
+from launcher.data.reading.json_rows import read_json
+from launcher.data.reading.opening import DAMAGED, OpenFile
+from launcher.data.reading.places import Place
+from launcher.data.reading.plain_text import read_text
 from launcher.data.reading.rows import RowBatch
+from launcher.data.reading.table_files import TableFile, open_arrow, open_parquet
+from launcher.data.reading.tables import batches_of, first_line
+from launcher.storage.data_paths import data_suffix
 from launcher.storage.store import Store
 
-BUFFER_BYTES = 1 << 20
+DELIMITERS: dict[Format, str] = {"csv": ",", "tsv": "\t"}
 
 
 class Part(Protocol):
@@ -21,11 +30,20 @@ class Part(Protocol):
 
     path: str
     """As messages name it."""
-    size: int
-    """Bytes, for progress."""
+    light: bool
+    """Whether its first row is at hand without the network or a heavy import."""
+
+    @property
+    def size(self) -> int:
+        """Return its bytes, for progress."""
+        ...
 
     def batches(self, first: int, done: int) -> Iterator[RowBatch]:
         """Yield the rows; `first` rows and `done` bytes of the source come before this part."""
+        ...
+
+    def columns(self) -> tuple[str, ...] | None:
+        """Return the names of a table's columns; None for a file whose rows each bring their own."""
         ...
 
     def stamp(self) -> Stamp:
@@ -33,39 +51,70 @@ class Part(Protocol):
         ...
 
     def content(self, store: Store) -> str:
-        """Return the hash of the content."""
+        """Return what the content is known by."""
         ...
 
 
-class LocalFile:
-    """A file on a local or shared file system."""
+class FilePart:
+    """A file in one of the formats that are read."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = str(path)
-        self._path = path
-        self.size = int(self.stamp()[0])
+    def __init__(self, place: Place) -> None:
+        self.path, self._place = place.path, place
+        self._suffix = data_suffix(place.name)
+        self.light = place.local
+
+    @property
+    def size(self) -> int:
+        """Return its bytes."""
+        return self._place.size
 
     def stamp(self) -> Stamp:
-        """Return size, time and inode."""
-        try:
-            return stamp_of(self._path)
-        except OSError as error:
-            raise self._unreadable(error) from None
+        """Return what changes when the file is written."""
+        return self._place.stamp()
 
     def content(self, store: Store) -> str:
-        """Return the hash of the content, remembered by the stamp."""
-        try:
-            return content_hash(self._path, store)
-        except OSError as error:
-            raise self._unreadable(error) from None
+        """Return the hash of the bytes and of the format that the name says: the same bytes may mean other rows."""
+        return fingerprint(self._place.content(store), FORMATS.get(self._suffix or ""))
+
+    def columns(self) -> tuple[str, ...] | None:
+        """Return the names of a table's columns."""
+        with self._place.open() as raw:
+            file = OpenFile(self.path, raw)
+            kind = format_of(file, self._suffix)
+            if kind in DELIMITERS:
+                return csv_columns(file, DELIMITERS[kind])
+            return self._table(kind, file).columns if kind in ("parquet", "arrow") else None
 
     def batches(self, first: int, done: int) -> Iterator[RowBatch]:
-        """Yield the rows."""
-        try:
-            with self._path.open("rb", buffering=BUFFER_BYTES) as stream:
-                yield from read_json_lines(self.path, stream, first, done)
-        except OSError as error:
-            raise self._unreadable(error) from None
+        """Yield the rows. Raises DataInvalid where the file is damaged, or has no rows though it might."""
+        with self._place.open() as raw:
+            file = OpenFile(self.path, raw)
+            try:
+                kind = format_of(file, self._suffix)
+                before = first
+                for batch in self._rows(kind, file, first, done):
+                    yield batch
+                    first += len(batch)
+            except (*DAMAGED, OSError) as error:
+                if file.compression is None:
+                    raise
+                raise DataInvalid(f"{self.path}: cannot be unpacked behind row {file.row} ({first_line(error)}); the "
+                                  "file is cut off or damaged: fetch or write it again") from None
+        # Parquet writers leave empty files among others; a text file that is empty has lost its rows.
+        if first == before and kind not in ("parquet", "arrow"):
+            raise DataInvalid(f"{self.path}: has no rows; fetch or write it again, or leave it out")
 
-    def _unreadable(self, error: OSError) -> DataInvalid:
-        return DataInvalid(f"{self.path}: cannot be read: {error.strerror}; a source is a file of JSON lines")
+    def _rows(self, kind: Format, file: OpenFile, first: int, done: int) -> Iterator[RowBatch]:
+        if kind == "json":
+            return read_json(file, first, done)
+        if kind in DELIMITERS:
+            return read_csv(file, DELIMITERS[kind], first, done)
+        if kind == "txt":
+            return read_text(file, first, done)
+        table = self._table(kind, file)
+        return batches_of(self.path, table.tables, table.total, self.size, first, done)
+
+    def _table(self, kind: Format, file: OpenFile) -> TableFile:
+        if kind == "parquet":
+            return open_parquet(self.path, file.raw)
+        return open_arrow(self.path, file.raw, self._place.local)

@@ -1,12 +1,19 @@
 """What every reader yields: rows in batches, each able to cross to another process before it is parsed.
 
-Decides what a row is and how messages name it. Opening and splitting files is each format's own module; what a row
-must hold is `data.forms`.
+Decides what a row is, how messages name it and how many make a batch. Opening and splitting files is each format's own
+module; what a row must hold is `data.forms`.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+# Enough to keep all cores tokenizing, few enough that progress is seen and memory stays small.
+ROWS_PER_BATCH = 512
+BYTES_PER_BATCH = 4 << 20
+LARGEST_ROW_BYTES = 64 << 20
+"""A row beyond this is refused: whatever it is, it is no document to train on."""
+TOO_LARGE = f"is larger than {LARGEST_ROW_BYTES >> 20} MiB; remove the row, or split it into several"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +58,6 @@ class RowBatch(Protocol):
     def rows(self) -> Iterator[Row | BadRow]:
         """Parse the rows."""
         ...
-
-
-# Enough to keep all cores tokenizing, few enough that progress is seen and memory stays small.
-ROWS_PER_BATCH = 512
-BYTES_PER_BATCH = 4 << 20
-LARGEST_ROW_BYTES = 64 << 20
-"""A row beyond this is refused: whatever it is, it is no document to train on."""
 
 
 def place_of(path: str, number: int) -> str:

@@ -5,13 +5,13 @@ content is `data.identity`.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from launcher.core.document import fingerprint
 from launcher.core.errors import DataInvalid
 from launcher.core.recipe_sources import Source
-from launcher.data.reading.parts import LocalFile, Part
+from launcher.data.reading.finding import find_parts
+from launcher.data.reading.parts import Part
 from launcher.data.reading.rows import BadRow, Row, RowBatch
 from launcher.storage.store import Store
 
@@ -43,7 +43,7 @@ class SourceFiles:
                 first = batch.first + len(batch)
             done += part.size
         if not first:
-            raise DataInvalid(f"{self._named()}: has no rows; a source is a file with one JSON object on each line")
+            raise DataInvalid(f"{self._named()}: has no rows; fetch or write it again")
 
     def first_row(self) -> Row:
         """Return the first row; the first that can be read where the source may have bad ones. Raises DataInvalid."""
@@ -79,15 +79,11 @@ class SourceFiles:
 
 def open_source(source: Source, name: str) -> SourceFiles:
     """Return a source's files. Raises DataInvalid for what is not there, without reading any row."""
-    return SourceFiles(name, _parts(source.paths), source.skip_bad > 0)
+    return SourceFiles(name, find_parts(source, source.paths), source.skip_bad > 0)
 
 
 def open_holdout(source: Source, name: str) -> SourceFiles | None:
     """Return the files of a source's `holdout.path`, or None if it has none. Raises DataInvalid as `open_source`."""
     if source.holdout.path is None:
         return None
-    return SourceFiles(name, _parts((source.holdout.path,)), source.skip_bad > 0)
-
-
-def _parts(paths: tuple[str, ...]) -> tuple[Part, ...]:
-    return tuple(LocalFile(Path(path)) for path in paths)
+    return SourceFiles(name, find_parts(source, (source.holdout.path,)), source.skip_bad > 0)

@@ -1,0 +1,119 @@
+"""Rows of comma- or tab-separated tables. The first line names the columns; every cell is text.
+
+Decides that a row is known by the line on which it begins, as editors number them.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from launcher.core.errors import DataInvalid
+from launcher.data.reading.lines import bounded_lines
+from launcher.data.reading.opening import OpenFile
+from launcher.data.reading.rows import (
+    BYTES_PER_BATCH,
+    LARGEST_ROW_BYTES,
+    ROWS_PER_BATCH,
+    TOO_LARGE,
+    BadRow,
+    Row,
+    RowBatch,
+    place_of,
+)
+
+Cells = list[str] | str
+"""The cells of a row, or what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CsvRows:
+    """Rows as cells."""
+
+    path: str
+    first: int
+    done: int
+    header: tuple[str, ...]
+    lines: tuple[tuple[int, Cells], ...]
+
+    def __len__(self) -> int:
+        """Return how many rows there are."""
+        return len(self.lines)
+
+    def rows(self) -> Iterator[Row | BadRow]:
+        """Give the cells their names."""
+        for index, (number, cells) in enumerate(self.lines, self.first):
+            place = place_of(self.path, number)
+            problem = cells if isinstance(cells, str) else _problem(cells, self.header)
+            yield Row(index, place, dict(zip(self.header, cells, strict=True))) if problem is None else \
+                BadRow(index, place, problem)
+
+
+def read_csv(file: OpenFile, delimiter: str, first: int, done: int) -> Iterator[RowBatch]:
+    """Yield the rows of a file. Raises DataInvalid if its first line cannot name columns."""
+    lines = _lines(file, delimiter)
+    header = _header(file, next(lines, None))
+    batch: list[tuple[int, Cells]] = []
+    size = 0
+    for line in lines:
+        batch.append(line)
+        size += sum(map(len, line[1]))
+        if len(batch) == ROWS_PER_BATCH or size >= BYTES_PER_BATCH:
+            yield CsvRows(file.path, first, done + file.position, header, tuple(batch))
+            first, batch, size = first + len(batch), [], 0
+    if batch:
+        yield CsvRows(file.path, first, done + file.position, header, tuple(batch))
+
+
+def csv_columns(file: OpenFile, delimiter: str) -> tuple[str, ...]:
+    """Return the names of the columns. Raises DataInvalid as `read_csv`."""
+    return _header(file, next(_lines(file, delimiter), None))
+
+
+def _lines(file: OpenFile, delimiter: str) -> Iterator[tuple[int, Cells]]:
+    """Yield each row that is not blank with the line on which it begins. A byte that is no UTF-8 is told by `_problem`,
+    for it must not end the reading of the other rows."""
+    csv.field_size_limit(LARGEST_ROW_BYTES)
+    table = csv.reader((_text(file, *line) for line in bounded_lines(file)), delimiter=delimiter, strict=True)
+    while True:
+        number = table.line_num + 1
+        try:
+            cells: Cells = next(table)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            if "field limit" in str(error):
+                raise DataInvalid(f"{place_of(file.path, number)}: a cell {TOO_LARGE}, or close its quotes") from None
+            cells = f"not CSV ({error}); double the quotes inside quoted cells, and close each cell that opens one"
+        if cells:
+            yield number, cells
+
+
+def _text(file: OpenFile, number: int, data: bytes) -> str:
+    if len(data) > LARGEST_ROW_BYTES:
+        raise DataInvalid(f"{place_of(file.path, number)}: {TOO_LARGE}")
+    return data.decode(errors="surrogateescape")
+
+
+def _header(file: OpenFile, line: tuple[int, Cells] | None) -> tuple[str, ...]:
+    if line is None:
+        return ()
+    number, cells = line
+    problem = cells if isinstance(cells, str) else _problem(cells, tuple(cells))
+    twice = [name for name, count in Counter(cells).items() if count > 1] if problem is None else []
+    if twice:
+        problem = f"names the column {twice[0]!r} twice; give each column a name of its own"
+    if problem is not None:
+        raise DataInvalid(f"{place_of(file.path, number)}: {problem}")
+    return tuple(cells)
+
+
+def _problem(cells: list[str], header: tuple[str, ...]) -> str | None:
+    if len(cells) != len(header):
+        return (f"has {len(cells)} cells, and the first line names {len(header)} columns; put cells that hold the "
+                "separator in double quotes")
+    try:
+        "".join(cells).encode()
+    except UnicodeEncodeError:
+        return "holds bytes that are not UTF-8; convert the file to UTF-8"
+    return None

@@ -1,0 +1,128 @@
+"""From the paths of a source to its parts, in the order they are read.
+
+Decides that a folder holds one format, that globs and folders are sorted by name, and which split of a saved dataset is
+meant. What a path may be is `storage.data_paths`.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from launcher.core.errors import DataInvalid
+from launcher.core.recipe_sources import Source
+from launcher.data.reading.formats import FORMATS
+from launcher.data.reading.hub import HubTable
+from launcher.data.reading.parts import FilePart, Part
+from launcher.data.reading.places import LocalPlace, RemotePlace, remote_told
+from launcher.data.reading.splits import choose_split
+from launcher.storage.data_paths import (
+    DATA_SUFFIXES,
+    GLOB,
+    SAVED_DATASET,
+    SAVED_SPLITS,
+    absolute_data_path,
+    data_suffix,
+    hub_id,
+    is_url,
+    local_files,
+    problem_with,
+)
+from launcher.storage.typed_paths import is_file, is_folder
+
+
+def find_parts(source: Source, paths: tuple[str, ...]) -> tuple[Part, ...]:
+    """Return the parts that paths mean; `source` says which split, subset and revision. Raises DataInvalid."""
+    absolute = [absolute_data_path(path, Path()) for path in paths]
+    _check_choices(source, absolute)
+    return tuple(part for path in absolute for part in _parts(source, path))
+
+
+def _check_choices(source: Source, paths: list[str]) -> None:
+    hub = any(hub_id(path) is not None for path in paths)
+    for name, value in (("subset", source.subset), ("revision", source.revision)):
+        if value is not None and not hub:
+            raise DataInvalid(f"{name}: {value} goes with ids of the Hugging Face hub; leave it out")
+    if source.split is not None and not hub and not any(_saved(Path(path)) for path in paths):
+        raise DataInvalid(f"split: {source.split} goes with ids of the Hugging Face hub and with saved datasets; leave "
+                          "it out, and name the files of the split")
+
+
+def _saved(folder: Path) -> bool:
+    return is_file(folder / SAVED_DATASET) or is_file(folder / SAVED_SPLITS)
+
+
+def _parts(source: Source, path: str) -> list[Part]:
+    if (name := hub_id(path)) is not None:
+        return [HubTable(name, source.subset, source.split, source.revision)]
+    if is_url(path):
+        return _remote(path)
+    if is_folder(Path(path)):
+        return _folder(Path(path), source.split)
+    if (problem := problem_with(path)) is not None:
+        raise DataInvalid(f"{path}: {problem.removesuffix(f': {path}')}")
+    return [FilePart(LocalPlace(file)) for file in local_files(path)]
+
+
+def _folder(folder: Path, split: str | None) -> list[Part]:
+    if is_file(folder / SAVED_SPLITS):
+        splits = list(_record(folder / SAVED_SPLITS, "splits"))
+        return _folder(folder / choose_split(str(folder), split, splits), None)
+    if is_file(folder / SAVED_DATASET):
+        names = [str(file["filename"]) for file in _record(folder / SAVED_DATASET, "_data_files")]
+        return [FilePart(LocalPlace(folder / name)) for name in names]
+    files = [str(file) for file in local_files(str(folder))]
+    _check_one_format(str(folder), files)
+    return [FilePart(LocalPlace(Path(file))) for file in files]
+
+
+def _record(file: Path, field: str) -> Any:
+    """Return a field of what `datasets` wrote beside a saved dataset."""
+    try:
+        value = json.loads(file.read_bytes())[field]
+        assert value and isinstance(value, list)
+    except (OSError, ValueError, KeyError, TypeError, AssertionError):
+        raise DataInvalid(f"{file}: cannot be read, so the folder is no whole dataset of save_to_disk; save it "
+                          "again") from None
+    return value
+
+
+def _remote(url: str) -> list[Part]:
+    if url.startswith("file://"):
+        return _parts(Source(path=url), unquote(urlsplit(url).path))
+    from fsspec.core import url_to_fs
+
+    with remote_told(url):
+        system, path = url_to_fs(url)
+        system.invalidate_cache()
+        paths = sorted(_listed(system, path, url))
+    return [FilePart(RemotePlace(system, each)) for each in paths]
+
+
+def _listed(system: Any, path: str, url: str) -> Iterator[str]:
+    # Of a web address a question mark begins the query.
+    web = url.startswith(("http://", "https://"))
+    if "*" in path or (not web and GLOB.search(path)):
+        found = system.glob(path)
+        if not found:
+            raise DataInvalid(f"{url}: no file matches")
+        yield from found
+    elif url.endswith("/") or (not web and system.isdir(path)):
+        found = [file for file in system.find(path) if data_suffix(urlsplit(file).path) is not None]
+        _check_one_format(url, sorted(found))
+        yield from found
+    else:
+        yield path
+
+
+def _check_one_format(folder: str, files: list[str]) -> None:
+    """Raise DataInvalid unless the files are of one format: a README.txt must not become a document."""
+    if not files:
+        raise DataInvalid(f"{folder}: holds no data files; they end in {', '.join(DATA_SUFFIXES)}, or one of these and "
+                          ".gz, .bz2, .xz or .zst")
+    formats = {FORMATS[data_suffix(file) or ""]: file for file in reversed(files)}
+    if len(formats) > 1:
+        one, other = list(formats.values())[:2]
+        raise DataInvalid(f"{folder}: holds files of several formats, such as {one} and {other}; say which with a "
+                          f"glob, such as {folder.rstrip('/')}/*{data_suffix(one)}")

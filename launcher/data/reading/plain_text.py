@@ -1,0 +1,39 @@
+"""A text file: one document, in the column `text`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from launcher.data.reading.lines import BYTE_ORDER_MARK
+from launcher.data.reading.opening import OpenFile
+from launcher.data.reading.rows import LARGEST_ROW_BYTES, TOO_LARGE, BadRow, Row, RowBatch, place_of
+
+
+@dataclass(frozen=True, slots=True)
+class TextRow:
+    """The one row of a text file."""
+
+    path: str
+    first: int
+    done: int
+    data: bytes
+
+    def __len__(self) -> int:
+        """Return how many rows there are."""
+        return 1
+
+    def rows(self) -> Iterator[Row | BadRow]:
+        """Decode the text."""
+        place = place_of(self.path, 1)
+        if len(self.data) > LARGEST_ROW_BYTES:
+            yield BadRow(self.first, place, f"a text file is one document, and this one {TOO_LARGE}")
+            return
+        try:
+            yield Row(self.first, place, {"text": self.data.decode()})
+        except UnicodeDecodeError as error:
+            yield BadRow(self.first, place, f"byte {error.start} is not UTF-8; convert the file to UTF-8")
+
+
+def read_text(file: OpenFile, first: int, done: int) -> Iterator[RowBatch]:
+    """Yield the file as a row."""
+    data = file.stream.read(LARGEST_ROW_BYTES + 1).removeprefix(BYTE_ORDER_MARK)
+    yield TextRow(file.path, first, done + file.position, data)
