@@ -95,7 +95,7 @@ class Launch:
             return 0
         refuse_held(self.run)
         self.options.require_place()
-        for line in not_yet(self.recipe):
+        for line in not_yet(self.recipe, self.ds_template):
             console.print(f"note: {line}", style="yellow", highlight=False)
         wish, cluster = self._wish(), local_cluster(self._workers_here())
         device: Literal["cpu", "cuda"] = "cuda" if cluster.nodes[0].gpus else "cpu"
@@ -131,7 +131,8 @@ class Launch:
             placed = cluster and plan_attempt(made, wish, cluster, attempt=attempt, device=device, resume=None,
                                               micro_batch=self.recipe.micro_batch)
         return Go(run_dir=self.run.url, cache=cache.url, plan=made, attempt=attempt, placed=placed, wish=wish,
-                  micro_batch=self.recipe.micro_batch, typed=self.typed, phases=self.phases)
+                  micro_batch=self.recipe.micro_batch, checkpoint=self.recipe.checkpoint, typed=self.typed,
+                  phases=self.phases)
 
     def _wish(self) -> ClusterWish:
         """Return what is asked of the cluster; `--workers` stands for all of the recipe's wish but its threads."""

@@ -7,6 +7,7 @@ alone (`core.mixing`); how its rows are dealt to ranks is `core.dealing`.
 from typing import Any, Literal
 
 from launcher.core.document import Document
+from launcher.core.recipe_running import CheckpointPolicy
 from launcher.core.run_plan import RunPlan
 
 
@@ -82,3 +83,5 @@ class WorkerOrders(Document):
     attempt: AttemptPlan
     rank: int
     segment: int = 0
+    checkpoint: CheckpointPolicy = CheckpointPolicy()
+    """When to save."""

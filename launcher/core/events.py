@@ -118,6 +118,22 @@ class CheckpointCommitted(Event):
     bytes: int
 
 
+class CheckpointFailed(Event):
+    """A save came to nothing; training goes on."""
+
+    event: Literal["checkpoint_failed"] = "checkpoint_failed"
+    step: int
+    reason: str
+
+
+class CheckpointRejected(Event):
+    """A committed checkpoint cannot be read and was put aside; the one before is taken."""
+
+    event: Literal["checkpoint_rejected"] = "checkpoint_rejected"
+    step: int
+    reason: str
+
+
 class Failed(Event):
     """Something ended wrongly."""
 

@@ -1,17 +1,22 @@
 """What a recipe may say that this version checks and records, but does not act on: told, never silently ignored."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from launcher.core.recipe import Recipe
 
 SECTIONS = {
-    "checkpoint": "nothing is saved before the end",
     "slurm": "run it inside an allocation",
     "tracking": "the journal has everything",
 }
 CLUSTER = {"min_nodes": "a run does not shrink", "spares": "a run keeps no spare nodes"}
+SAVED_STAGE = 3
 
 
-def not_yet(recipe: Recipe) -> list[str]:
+def not_yet(recipe: Recipe, ds_template: Mapping[str, Any]) -> list[str]:
     """Return one sentence for each thing the recipe says that this version does not act on."""
     said = [(name, SECTIONS[name]) for name in SECTIONS if name in recipe.model_fields_set]
     said += [(f"cluster.{name}", CLUSTER[name]) for name in CLUSTER if name in recipe.cluster.model_fields_set]
+    if ds_template.get("zero_optimization", {}).get("stage") != SAVED_STAGE:
+        said.append(("checkpoint", f"with deepspeed: {recipe.deepspeed} nothing is saved before the end; use zero3"))
     return [f"{name} is not acted on yet: {consequence}" for name, consequence in said]

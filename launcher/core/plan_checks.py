@@ -28,7 +28,7 @@ def _sources(plan: RunPlan, recipe: Recipe) -> Found:
         if not source.rows:
             yield path, "has no row to train on; `launcher prepare` says what became of its documents"
         if holdout.wanted and not source.holdout_rows:
-            yield (*path, "holdout"), f"{holdout} of so few documents keeps none to evaluate; raise it or remove it"
+            yield (*path, "holdout"), f"{holdout} keeps none of so few documents to evaluate; raise it or remove it"
 
 
 def _stage(plan: RunPlan, stage: StagePlan) -> Found:

@@ -88,6 +88,8 @@ def _estimated(recipe: Recipe, where: Where) -> dict[str, SourcePlan]:
 def _guess(source: Source, sequence_length: int) -> SourcePlan:
     """Return the size of a source that packs into full rows and is supervised throughout."""
     held = round((source.tokens or 0) * _as_written(source.holdout.share))
+    if source.holdout.documents or source.holdout.path:
+        held = 1  # how long those documents are is not known yet: some row
     tokens = (source.tokens or 0) - held
     return SourcePlan(fingerprint="", rows=-(-tokens // sequence_length), tokens=tokens, supervised_tokens=tokens,
                       holdout_rows=-(-held // sequence_length))

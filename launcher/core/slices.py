@@ -20,9 +20,23 @@ class Slice:
         """Return the element after the last."""
         return self.low + self.length
 
+    def common(self, other: "Slice") -> tuple[int, int]:
+        """Return the elements [low, high) that two slices of one tensor share; high is at most low if none."""
+        return max(self.low, other.low), min(self.high, other.high)
+
 
 def zero3_slice(name: str, total: int, rank: int, world_size: int) -> Slice:
     """Return the part of a tensor of `total` elements that ZeRO-3 keeps on a rank: ceil(total / world) each."""
     share = -(-total // world_size)
     low = min(rank * share, total)
     return Slice(name, low, min(share, total - low), total)
+
+
+def missing(wanted: Slice, found: list[tuple[int, int]]) -> tuple[int, int] | None:
+    """Return the first elements [low, high) of `wanted` that none of the spans in `found` covers, or None."""
+    reached = wanted.low
+    for low, high in sorted(found):
+        if low > reached:
+            break
+        reached = max(reached, high)
+    return None if reached >= wanted.high else (reached, wanted.high)

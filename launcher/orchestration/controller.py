@@ -22,6 +22,7 @@ from launcher.core.attempt_state import (
 )
 from launcher.core.events import AttemptStarted, Event, RunEnded
 from launcher.core.lifecycle import END_STATES, PATIENCE, advance
+from launcher.core.recipe_running import CheckpointPolicy
 from launcher.core.run_plan import RunPlan
 from launcher.orchestration.gang import Gang
 from launcher.orchestration.requests import Requests
@@ -32,8 +33,8 @@ POLL_S = 0.05
 """Between looks while something is about to change: rank 0's peers wait for its address at each start."""
 RUNNING_POLL_S = 0.2
 """Between looks at steady training, which looks must not slow: under Ray one costs a millisecond on each side."""
-DURABLE = frozenset({"run_started", "attempt_started", "failure", "stop_requested", "exported", "attempt_ended",
-                     "run_ended"})
+DURABLE = frozenset({"run_started", "attempt_started", "checkpoint_committed", "failure", "stop_requested",
+                     "exported", "attempt_ended", "run_ended"})
 """Events that must survive a power failure; steps follow often enough without."""
 
 
@@ -98,12 +99,15 @@ class Controller:
 class OrderBook:
     """Every rank's orders for one attempt."""
 
-    def __init__(self, run_dir: str, cache: str, plan: RunPlan, attempt: AttemptPlan) -> None:
+    def __init__(self, run_dir: str, cache: str, plan: RunPlan, attempt: AttemptPlan,
+                 checkpoint: CheckpointPolicy) -> None:
         self._run_dir, self._cache, self._plan, self.attempt = run_dir, cache, plan, attempt
+        self._checkpoint = checkpoint
 
     def for_all(self) -> dict[int, dict[str, object]]:
         """Return the orders by rank."""
-        orders = WorkerOrders(run_dir=self._run_dir, cache=self._cache, plan=self._plan, attempt=self.attempt, rank=0)
+        orders = WorkerOrders(run_dir=self._run_dir, cache=self._cache, plan=self._plan, attempt=self.attempt, rank=0,
+                              checkpoint=self._checkpoint)
         content = orders.model_dump(mode="json")
         return {rank: {**content, "rank": rank} for rank in range(self.attempt.world_size)}
 

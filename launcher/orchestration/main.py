@@ -16,7 +16,7 @@ from pathlib import Path
 
 from launcher.core.attempt import AttemptPlan
 from launcher.core.errors import FAILED, INFRASTRUCTURE, REFUSED, YIELDED, LauncherError, Unplannable
-from launcher.core.events import Failed, RunEnded, RunStarted, StopRequested
+from launcher.core.events import CheckpointRejected, Failed, RunEnded, RunStarted, StopRequested
 from launcher.core.failure import FailureKind
 from launcher.orchestration import ray_cluster
 from launcher.orchestration.controller import Controller, OrderBook
@@ -24,6 +24,7 @@ from launcher.orchestration.gang import Gang
 from launcher.orchestration.node_agent import Agent, NodeAgent
 from launcher.orchestration.requests import Go, Requests, standard_input
 from launcher.orchestration.startup import Stopwatch
+from launcher.storage.checkpoints import Checkpoints
 from launcher.storage.journal import Journal, read_journal
 from launcher.storage.process_id import process_id
 from launcher.storage.run_dir import RunDir
@@ -73,9 +74,10 @@ def attempt(go: Go, requests: Requests, place: Place) -> int:
         if requests.stop is not None:
             return _record_stopped(journal, requests.stop)
         agents, placed = place(go, stopwatch)
+        placed = placed.model_copy(update={"resume": _newest(run, go, journal)})
         run.store.put(run.attempt_key(go.attempt, "attempt.json"), placed.to_json().encode())
         run.store.put(run.attempt_key(go.attempt, "cluster.json"), placed.cluster.to_json().encode())
-        orders = OrderBook(go.run_dir, go.cache, go.plan, placed)
+        orders = OrderBook(go.run_dir, go.cache, go.plan, placed, go.checkpoint)
         return Controller(Gang(agents, placed), journal, orders, requests, stopwatch).run()
     except Exception as error:
         return _record_breakdown(journal, error)
@@ -110,6 +112,18 @@ def _record_start(run: RunDir, go: Go, journal: Journal) -> None:
     if not any(event["event"] == "run_started" for event in read_journal(run)):
         started = RunStarted(name=go.plan.name, steps=go.plan.steps, plan=go.plan.chain())
         journal.append(started, durable=True)
+
+
+def _newest(run: RunDir, go: Go, journal: Journal) -> int | None:
+    """Return the step to continue from, what older attempts were writing put out of their reach."""
+    checkpoints = Checkpoints(run)
+    checkpoints.fence(go.attempt)
+    checkpoints.sweep()
+
+    def rejected(step: int, reason: str) -> None:
+        journal.append(CheckpointRejected(step=step, reason=reason), durable=True)
+
+    return checkpoints.newest(rejected)
 
 
 def _record_stopped(journal: Journal, request: StopRequested) -> int:

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from launcher.core.attempt import AttemptPlan
 from launcher.core.document import Document
 from launcher.core.events import StopReason, StopRequested
-from launcher.core.recipe_running import ClusterWish
+from launcher.core.recipe_running import CheckpointPolicy, ClusterWish
 from launcher.core.run_plan import RunPlan
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
@@ -34,6 +34,8 @@ class Go(Document):
     wish: ClusterWish = ClusterWish()
     """What was asked for, where it is not placed yet."""
     micro_batch: int | Literal["auto"] = "auto"
+    checkpoint: CheckpointPolicy = CheckpointPolicy()
+    """When to save."""
     typed: float
     """When the command was typed, UTC seconds: phases count from here."""
     phases: dict[str, tuple[float, float]]

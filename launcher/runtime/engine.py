@@ -47,6 +47,11 @@ class TrainEngine:
         # Off by default outside fp16: a NaN norm would be applied, and every weight become NaN.
         self._engine.optimizer.check_grad_overflow = True
 
+    @property
+    def deepspeed(self) -> Any:
+        """Return DeepSpeed's own engine, for `runtime.checkpoint`."""
+        return self._engine
+
     def settled_module(self) -> nn.Module:
         """Return the model inside with every parameter in slices: gathers begun ahead of need are waited for.
 

@@ -12,6 +12,7 @@ from launcher.core.events import StageStarted, StepDone
 from launcher.core.run_plan import RunPlan, StagePlan
 from launcher.core.schedule import learning_rate
 from launcher.runtime.batches import Batches, StepRows
+from launcher.runtime.checkpoint.checkpointing import WORDS, Checkpointing
 from launcher.runtime.engine import TrainEngine, Update
 from launcher.runtime.evaluation import Evaluator, mean_loss, source_losses
 from launcher.runtime.process_group import Agreement
@@ -39,15 +40,19 @@ class Loop:
     """Runs steps; its parts are made by `runtime.worker`."""
 
     def __init__(self, plan: RunPlan, rank: Rank, engine: TrainEngine, batches: Batches, evaluator: Evaluator,
-                 agreement: Agreement, reporter: Reporter, stop: StopFlag) -> None:
+                 agreement: Agreement, reporter: Reporter, stop: StopFlag, checkpointing: Checkpointing | None,
+                 done: int) -> None:
         self._plan, self._rank, self._engine, self._batches = plan, rank, engine, batches
         self._evaluator, self._agreement, self._reporter, self._stop = evaluator, agreement, reporter, stop
-        self.step = 0
+        self._checkpointing = checkpointing
+        self.step = done
         """Steps done."""
 
     def run(self) -> Outcome:
         """Train to the end of the plan; return how it ended. Raises what the engine raises."""
-        self._evaluate(self._plan.stages[0])
+        # A checkpoint may be older than what follows its step: what is due there is measured again.
+        if self.step == 0 or self._evaluation_due(self._plan.stage_of(self.step)):
+            self._evaluate(self._plan.stage_of(max(1, self.step)))
         self._reporter.phase("step", self.step)
         while self.step < self._plan.steps:
             stage = self._plan.stage_of(self.step + 1)
@@ -58,8 +63,15 @@ class Loop:
                 self._evaluate(stage)
                 self._reporter.phase("step", self.step)
             if stopping and self.step < self._plan.steps:
+                self._settle()
                 return Outcome.STOPPED
         return Outcome.FINISHED
+
+    def _settle(self) -> None:
+        """Wait until what is being saved is committed."""
+        if self._checkpointing is not None:
+            self._reporter.phase("saving", self.step)
+            self._checkpointing.finish()
 
     def _train_step(self, stage: StagePlan) -> bool:
         """Run the next step and report it; return whether any rank wants to stop."""
@@ -68,14 +80,18 @@ class Loop:
         rows = self._batches.step_rows(step)
         mine = self._batches.of_rank(rows, rank.rank, rank.data_parallel, rank.micro_batch)
         sums_here = self._engine.accumulate(mine, rows.supervised_tokens)
-        exchange = self._agreement.begin([float(self._stop.requested()), *sums_here.tolist()])
+        word = [0.0] * WORDS if self._checkpointing is None else self._checkpointing.word()
+        exchange = self._agreement.begin([float(self._stop.requested()), *word, *sums_here.tolist()])
         update = self._engine.update(learning_rate(stage, step), stage.optimizer)
         values = exchange()
         self.step = step
         if rank.rank == 0:
-            sums = dict(zip(self._plan.sources, values[:, 1:].sum(0).tolist(), strict=True))
+            sums = dict(zip(self._plan.sources, values[:, 1 + WORDS :].sum(0).tolist(), strict=True))
             self._tell_step(stage, rows, sums, update, time.perf_counter() - begin)
-        return bool(values[:, 0].max() > 0)
+        stopping = bool(values[:, 0].max() > 0)
+        if self._checkpointing is not None:
+            self._checkpointing.after_step(step, values[:, 1 : 1 + WORDS], stopping=stopping)
+        return stopping
 
     def _evaluation_due(self, stage: StagePlan) -> bool:
         every = self._plan.evaluate_every

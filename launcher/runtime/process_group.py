@@ -40,9 +40,14 @@ def open_groups(store: TCPStore, orders: WorkerOrders) -> dist.ProcessGroup:
     backend = "nccl" if orders.attempt.device == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=orders.rank, world_size=orders.attempt.world_size,
                             timeout=COLLECTIVE_TIMEOUT)
-    control = dist.new_group(backend="gloo", timeout=COLLECTIVE_TIMEOUT)
-    assert isinstance(control, dist.ProcessGroup)
-    return control
+    return new_group()
+
+
+def new_group() -> dist.ProcessGroup:
+    """Open another gloo group of all ranks, for one thread's use. Called by all ranks in the same order."""
+    group = dist.new_group(backend="gloo", timeout=COLLECTIVE_TIMEOUT)
+    assert isinstance(group, dist.ProcessGroup)
+    return group
 
 
 class Agreement:
@@ -76,3 +81,24 @@ class Agreement:
     def barrier(self) -> None:
         """Wait until every rank is here."""
         self.gather([0.0])
+
+
+class Exchange:
+    """Texts of any length, exchanged on a group of its own, from whatever thread owns that group."""
+
+    def __init__(self, group: dist.ProcessGroup, rank: int, world_size: int) -> None:
+        self._group, self._rank, self._world_size = group, rank, world_size
+
+    def all(self, text: str) -> list[str]:
+        """Return every rank's text, in the order of ranks; called by all ranks."""
+        data = torch.frombuffer(bytearray(text.encode() or b" "), dtype=torch.uint8)
+        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self._world_size)]
+        dist.all_gather(sizes, torch.tensor([len(data)]), group=self._group)
+        longest = max(int(size) for size in sizes)
+        texts = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self._world_size)]
+        dist.all_gather(texts, torch.nn.functional.pad(data, (0, longest - len(data))), group=self._group)
+        return [bytes(text[: int(size)].tolist()).decode().strip() for text, size in zip(texts, sizes, strict=True)]
+
+    def first(self, text: str) -> str:
+        """Return rank 0's text; called by all ranks."""
+        return self.all(text if self._rank == 0 else "")[0]

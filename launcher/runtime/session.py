@@ -16,6 +16,8 @@ from launcher.data.packed import PackedSplit, index_key
 from launcher.runtime.adapter import add_adapter
 from launcher.runtime.batches import Batches
 from launcher.runtime.borders import check_borders
+from launcher.runtime.checkpoint.checkpointing import Checkpointing
+from launcher.runtime.checkpoint.restoring import restore
 from launcher.runtime.engine import TrainEngine, join_deepspeed
 from launcher.runtime.environment import device_of, hide_known_warnings, redirect_output, set_ranks
 from launcher.runtime.evaluation import Evaluator
@@ -44,7 +46,8 @@ def run(orders: WorkerOrders, mailbox: Mailbox, reporter: Reporter, stop: StopFl
     agreement = Agreement(_join(orders, mailbox, reporter, stop), orders.attempt.world_size)
     cache = open_store(orders.cache)
     engine = TrainEngine(_model(orders, device), plan, orders.attempt, device)
-    loop = _loop(orders, engine, cache, agreement, reporter, stop, device)
+    checkpointing, done = restore(orders, engine, run_dir, reporter)
+    loop = _loop(orders, engine, cache, agreement, reporter, stop, device, checkpointing, done)
     reporter.tell("engine_ready")
     outcome = loop.run()
     if outcome is Outcome.FINISHED:
@@ -52,6 +55,8 @@ def run(orders: WorkerOrders, mailbox: Mailbox, reporter: Reporter, stop: StopFl
         written = export_model(engine.settled_module(), plan, run_dir.store, cache, rank)
         if rank == 0:
             reporter.event(Exported.model_validate(written))
+        if checkpointing is not None:
+            checkpointing.finish()
     agreement.barrier()  # rank 0 keeps the rendezvous store open until everybody is done
     return outcome.value, loop.step
 
@@ -78,7 +83,7 @@ def _model(orders: WorkerOrders, device: torch.device) -> nn.Module:
 
 
 def _loop(orders: WorkerOrders, engine: TrainEngine, cache: Store, agreement: Agreement, reporter: Reporter,
-          stop: StopFlag, device: torch.device) -> Loop:
+          stop: StopFlag, device: torch.device, checkpointing: Checkpointing | None, done: int) -> Loop:
     plan, attempt = orders.plan, orders.attempt
     indexes = {name: SourceIndex.from_json(cache.get(index_key(source.fingerprint)))
                for name, source in plan.sources.items()}
@@ -89,5 +94,5 @@ def _loop(orders: WorkerOrders, engine: TrainEngine, cache: Store, agreement: Ag
     evaluator = Evaluator(engine, Batches(plan, held, device, flatten=flatten), list(held), list(plan.sources),
                           orders.rank, attempt.data_parallel, attempt.micro_batch, agreement, reporter)
     rank = Rank(orders.rank, attempt.data_parallel, attempt.micro_batch)
-    return Loop(plan, rank, engine, train, evaluator, agreement, reporter, stop)
+    return Loop(plan, rank, engine, train, evaluator, agreement, reporter, stop, checkpointing, done)
 

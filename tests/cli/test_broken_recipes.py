@@ -93,8 +93,8 @@ BROKEN = {
     "two lengths": broken("{steps: 10}", "{steps: 10, tokens: 4k}", ":12:5: stages.0.length: give exactly one of"),
     "no length": broken("    length: {steps: 10}\n", "", ":11:5: stages.0.length: is missing"),
     "unknown unit": broken("tokens: 40k", "tokens: 40x", ":8:38: sources.maths.tokens: '40x' has the unknown unit"),
-    "share over one": broken("5%", "5", ":9:50: sources.chat.holdout: 5 is not between 0% and 100%; did you mean a "
-                             "percent sign?"),
+    "share over one": broken("5%", "1.5", ":9:50: sources.chat.holdout: 1.5 is not between 0% and 100%; did you mean "
+                             "a percent sign?"),
     "everything held out": broken("5%", "100%", ":9:41: sources.chat.holdout: keeps every document"),
     "weight of zero": broken("chat: 2}", "chat: 0}", ":15:5: stages.1: the weight of chat is 0"),
     "empty mix": broken("mix: {maths: 1}", "mix: {}", ":11:5: stages.0: mix names no source"),

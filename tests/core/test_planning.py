@@ -124,7 +124,7 @@ def test_what_cannot_be_trained_is_refused_with_numbers(sizes, stage, message):
 
 def test_a_holdout_that_keeps_nothing_is_refused():
     stages = [{"length": {"steps": 3}, "mix": {"a": 1}}]
-    with pytest.raises(Unplannable, match=r"holdout: 0\.02 of so few documents keeps none"):
+    with pytest.raises(Unplannable, match=r"holdout: 0\.02 keeps none of so few documents"):
         plan(recipe({"a": {"holdout": 0.02}}, stages), prepared({"a": 50}), TEMPLATE)
 
 

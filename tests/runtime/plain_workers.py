@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from launcher.core.attempt import AttemptPlan, Cluster, Node, RankPlace, WorkerOrders
+from launcher.core.recipe_running import CheckpointPolicy
 from launcher.core.run_plan import RunPlan
 from launcher.storage.mailbox import Mailbox
 
 LIMIT_S = 250
 
 
-def attempt_plan(plan: RunPlan, world_size: int, ds_config: dict[str, Any], micro_batch: int) -> AttemptPlan:
+def attempt_plan(plan: RunPlan, world_size: int, ds_config: dict[str, Any], micro_batch: int, *, attempt: int = 1,
+                 resume: int | None = None) -> AttemptPlan:
     node = Node(name="here", address="127.0.0.1", slots=world_size, cores=2)
-    return AttemptPlan(attempt=1, plan=plan.chain(), cluster=Cluster(nodes=(node,)), world_size=world_size,
+    return AttemptPlan(attempt=attempt, resume=resume, plan=plan.chain(), cluster=Cluster(nodes=(node,)), world_size=world_size,
                        ranks=tuple(RankPlace(rank=rank, node=0, local_rank=rank) for rank in range(world_size)),
                        data_parallel=world_size, micro_batch=micro_batch, device="cpu", threads=1, ds_config=ds_config)
 
@@ -56,10 +58,11 @@ class PlainWorkers:
             return subprocess.Popen([sys.executable, "-m", "launcher.runtime.worker", str(self.mailboxes[rank].folder)],
                                     env=environment, stdout=log, stderr=log, start_new_session=True)
 
-    def order(self, run_dir: Path, cache: str, plan: RunPlan, attempt: AttemptPlan) -> None:
+    def order(self, run_dir: Path, cache: str, plan: RunPlan, attempt: AttemptPlan,
+              checkpoint: CheckpointPolicy | None = None) -> None:
         for rank, mailbox in enumerate(self.mailboxes):
             mailbox.deliver("orders", WorkerOrders(run_dir=str(run_dir), cache=cache, plan=plan, attempt=attempt,
-                                                   rank=rank))
+                                                   rank=rank, checkpoint=checkpoint or CheckpointPolicy()))
 
     def look(self) -> None:
         """Take what was reported since the last look, and pass rank 0's address on."""

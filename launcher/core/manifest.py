@@ -1,0 +1,95 @@
+"""What a checkpoint says of itself: where in the run it stands, which past it belongs to, and which files hold it.
+
+A checkpoint exists if and only if its manifest does. Tensors are in the files, everything else is here, as JSON; how
+they reach disk is `storage.checkpoints` and `storage.slice_files`.
+"""
+
+from typing import Literal
+
+from launcher.core.cursor import Cursor
+from launcher.core.document import Document
+from launcher.core.events import CheckpointKind
+from launcher.core.slices import Slice
+
+
+class Piece(Document):
+    """Where a slice lies in a file."""
+
+    name: str
+    """`master/`, `exp_avg/`, `exp_avg_sq/` or `buffer/` and the tensor's name in the model."""
+    low: int
+    length: int
+    total: int
+    """Elements, as in `core.slices`."""
+    area: int
+    """Number of the area that holds it."""
+    start: int
+    """Bytes from the area's begin."""
+
+    @property
+    def slice(self) -> Slice:
+        """Return which part of which tensor this is."""
+        return Slice(self.name, self.low, self.length, self.total)
+
+
+class Area(Document):
+    """A contiguous span of a file: what lay in one buffer. Its blocks are hashed one by one, so that a reader checks
+    whatever part it reads."""
+
+    offset: int
+    """Bytes from the file's begin."""
+    bytes: int
+    dtype: Literal["float32", "bfloat16", "float16", "int64", "int32", "bool"]
+    digests: tuple[str, ...]
+    """Hex xxh3_128 of each block; the last block may be short."""
+
+
+class FileIndex(Document):
+    """What is in one rank's file."""
+
+    block: int
+    """Bytes of a block."""
+    areas: tuple[Area, ...]
+    pieces: tuple[Piece, ...]
+
+
+class RankFile(Document):
+    """One rank's file and the index beside it."""
+
+    name: str
+    """The index is NAME.json beside it."""
+    bytes: int
+    index_digest: str
+    """Hex BLAKE2b-128 of the index's text."""
+
+
+class Manifest(Document):
+    """A committed checkpoint: the state after `step` steps."""
+
+    format: Literal[1] = 1
+    run: str
+    """The recipe's name."""
+    chain: str
+    """The plan's fingerprint chain: what the state was trained by."""
+    attempt: int
+    step: int
+    kind: CheckpointKind
+    parent: int | None
+    """Step of the checkpoint that this attempt continued from; None if it began from the base."""
+    cursor: Cursor
+    consumed: dict[str, int]
+    """Rows of each source that the run has used so far."""
+    optimizer_step: int
+    """Updates that were applied: steps without those skipped for a norm that is not finite."""
+    world_size: int
+    zero_stage: int
+    precision: str
+    committed_at: float
+    """UTC seconds."""
+    versions: dict[str, str]
+    files: tuple[RankFile, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Return the size of all files."""
+        return sum(file.bytes for file in self.files)

@@ -1,0 +1,1 @@
+"""Saving and loading a run's state as slices, on any number of ranks."""

@@ -1,0 +1,82 @@
+"""What the loop knows of checkpoints: what to say in the step's exchange, what to do after it, what to tell.
+
+Decides nothing by itself on one rank: a save begins on all ranks or on none, from values that all ranks have seen.
+"""
+
+import time
+from importlib.metadata import version
+
+import torch
+
+from launcher.core.attempt import AttemptPlan
+from launcher.core.cursor import consumed_after, cursor_after
+from launcher.core.events import CheckpointCommitted, CheckpointFailed, CheckpointKind
+from launcher.core.intervals import Interval
+from launcher.core.manifest import Manifest
+from launcher.core.run_plan import RunPlan
+from launcher.core.saving import kind_due
+from launcher.runtime.checkpoint.saver import Saved, Saver
+from launcher.runtime.checkpoint.zero3 import Zero3State
+from launcher.runtime.reporter import Reporter
+
+WORDS = 3
+"""Numbers that a rank says about checkpoints in each step's exchange."""
+FAILURES_IN_A_ROW = 3
+"""After so many saves that failed, going on would only lose more work."""
+VERSIONS = ("launcher", "torch", "deepspeed", "transformers")
+
+
+class Checkpointing:
+    """Saves when it is due."""
+
+    def __init__(self, saver: Saver, state: Zero3State, plan: RunPlan, attempt: AttemptPlan, every: Interval,
+                 parent: int | None, reporter: Reporter) -> None:
+        self._saver, self._state, self._plan, self._attempt = saver, state, plan, attempt
+        self._every, self._parent, self._reporter = every, parent, reporter
+        self._began = time.monotonic()
+
+    def word(self) -> list[float]:
+        """Return what this rank says in the step's exchange: is it time, is a save under way, how many failed."""
+        late = self._every.seconds is not None and time.monotonic() - self._began >= self._every.seconds
+        return [float(late), float(not self._saver.idle), float(self._saver.failures)]
+
+    def after_step(self, step: int, words: torch.Tensor, *, stopping: bool) -> None:
+        """Begin a save if one is due. `words` is every rank's `word`, float64 [ranks, WORDS].
+
+        Raises OSError when too many saves in a row have failed.
+        """
+        self._tell(self._saver.finished())
+        if words[:, 2].max() >= FAILURES_IN_A_ROW:
+            raise OSError(f"{FAILURES_IN_A_ROW} checkpoints in a row could not be saved; the journal says why")
+        # The clock is rank 0's, and waits while a save is under way; steps that were asked for are never left out.
+        clock_due = bool(words[0, 0] > 0 and words[:, 1].max() == 0)
+        kind = kind_due(self._plan, step, self._every, clock_due=clock_due, stopping=stopping)
+        if kind is not None:
+            self._saver.begin(self._manifest(step, kind))
+            self._began = time.monotonic()
+
+    def finish(self) -> None:
+        """Wait for what is under way."""
+        self._tell(self._saver.finished(wait=True))
+
+    def _tell(self, results: list[Saved]) -> None:
+        if self._reporter.rank != 0:
+            return
+        for saved in results:
+            if saved.error:
+                self._reporter.event(CheckpointFailed(step=saved.step, reason=saved.error))
+            else:
+                self._reporter.event(CheckpointCommitted(
+                    step=saved.step, kind=saved.kind, seconds=saved.seconds, blocked_seconds=saved.blocked_seconds,
+                    bytes=saved.bytes))
+
+    def _manifest(self, step: int, kind: CheckpointKind) -> Manifest:
+        """Return everything about the state that is not in files; commit time and files are added when they exist."""
+        plan = self._plan
+        return Manifest(
+            run=plan.name, chain=plan.chain(), attempt=self._attempt.attempt, step=step, kind=kind,
+            parent=self._parent, cursor=cursor_after(plan, step), consumed=consumed_after(plan, step),
+            optimizer_step=self._state.updates, world_size=self._attempt.world_size,
+            zero_stage=self._attempt.ds_config["zero_optimization"]["stage"], precision=plan.model.precision,
+            committed_at=0.0, versions={name: version(name) for name in VERSIONS}, files=(),
+        )

@@ -1,0 +1,100 @@
+"""Loading a checkpoint into a fresh engine, whatever the number of ranks that saved it.
+
+Each rank reads the slices it holds and nothing else, checks what it reads, and all agree before anything is used. A
+checkpoint that any rank finds damaged is put aside, said so, and the one before is tried.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+
+import torch
+
+from launcher.core.errors import PlatformError
+from launcher.core.manifest import FileIndex, Manifest, Piece, RankFile
+from launcher.core.slices import missing
+from launcher.runtime.checkpoint.zero3 import Flat, Zero3State
+from launcher.runtime.process_group import Exchange
+from launcher.storage.checkpoints import NOTHING_LEFT, Checkpoints
+from launcher.storage.slice_files import Copy, Damaged, read_copies
+
+Held = tuple[RankFile, FileIndex]
+Rejected = Callable[[int, str], None]
+"""Called on rank 0 with the step and the reason."""
+
+
+class Loader:
+    """Reads one rank's part of checkpoints."""
+
+    def __init__(self, state: Zero3State, checkpoints: Checkpoints, exchange: Exchange, rank: int) -> None:
+        self._state, self._checkpoints, self._exchange, self._rank = state, checkpoints, exchange, rank
+        self.bytes_read = 0
+
+    def load_newest(self, step: int, rejected: Rejected) -> Manifest:
+        """Load the checkpoint of `step`, else the newest good one before it. Called by all ranks.
+
+        Raises PlatformError if there is none: a run that has saved never starts from nothing by itself.
+        """
+        at = step
+        while True:
+            manifest, error = self._try(at)
+            failed = [f"rank {rank}: {text}" for rank, text in enumerate(self._exchange.all(error)) if text]
+            if not failed:
+                assert manifest is not None
+                self._state.loaded(manifest.optimizer_step)
+                return manifest
+            at = self._step_before(at, failed[0], rejected)
+
+    def _step_before(self, step: int, reason: str, rejected: Rejected) -> int:
+        """Put a checkpoint aside and return the newest one left before it; rank 0 decides."""
+        found = ""
+        if self._rank == 0:
+            self._checkpoints.reject(step)
+            rejected(step, reason)
+            found = next((str(left) for left in self._checkpoints.committed() if left < step), "none")
+        if (found := self._exchange.first(found)) == "none":
+            raise PlatformError(NOTHING_LEFT)
+        return int(found)
+
+    def _try(self, step: int) -> tuple[Manifest | None, str]:
+        try:
+            manifest = self._checkpoints.manifest(step)
+            held = [(file, self._checkpoints.index(step, file)) for file in manifest.files]
+            self._fill(list(self._state.flats()), step, held)
+        except (Damaged, OSError) as error:
+            return None, str(error)
+        return manifest, ""
+
+    def _fill(self, flats: list[Flat], step: int, held: list[Held]) -> None:
+        where: dict[str, list[tuple[int, Piece]]] = defaultdict(list)
+        for number, (_, index) in enumerate(held):
+            for piece in index.pieces:
+                where[piece.name].append((number, piece))
+        copies: dict[int, list[Copy]] = defaultdict(list)
+        hosts = [flat.tensor if flat.tensor.device.type == "cpu" else torch.empty_like(flat.tensor, device="cpu")
+                 for flat in flats]
+        for flat, host in zip(flats, hosts, strict=True):
+            _plan_copies(flat, host, where, copies)
+        for number, wanted in copies.items():
+            file, index = held[number]
+            self.bytes_read += read_copies(self._checkpoints.folder(step) / file.name, index, wanted)
+        for flat, host in zip(flats, hosts, strict=True):
+            if host is not flat.tensor:
+                flat.tensor.copy_(host)
+
+
+def _plan_copies(flat: Flat, host: torch.Tensor, where: dict[str, list[tuple[int, Piece]]],
+                 copies: dict[int, list[Copy]]) -> None:
+    """Add what a flat tensor takes from which file. Raises Damaged if part of it is in none."""
+    size, target = host.element_size(), host.numpy().data.cast("B")
+    for part in flat.parts:
+        found: list[tuple[int, int]] = []
+        for number, piece in where[part.slice.name]:
+            low, high = part.slice.common(piece.slice)
+            if low >= high or piece.total != part.slice.total:
+                continue
+            found.append((low, high))
+            into = part.start + low - part.slice.low
+            copies[number].append(Copy(piece.area, piece.start + (low - piece.low) * size,
+                                       target[into * size : (into + high - low) * size]))
+        if (hole := missing(part.slice, found)) is not None:
+            raise Damaged(f"elements {hole[0]}..{hole[1]} of {part.slice.name} are in no file")

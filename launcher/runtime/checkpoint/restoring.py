@@ -1,0 +1,41 @@
+"""From orders to a state that goes on where the run was: what to load, and what will save from here on."""
+
+import torch.distributed as dist
+
+from launcher.core.attempt import WorkerOrders
+from launcher.core.events import CheckpointRejected
+from launcher.core.intervals import parse_interval
+from launcher.runtime.checkpoint.checkpointing import Checkpointing
+from launcher.runtime.checkpoint.loader import Loader
+from launcher.runtime.checkpoint.saver import Saver
+from launcher.runtime.checkpoint.zero3 import Zero3State
+from launcher.runtime.engine import TrainEngine
+from launcher.runtime.process_group import Exchange, new_group
+from launcher.runtime.reporter import Reporter
+from launcher.storage.checkpoints import Checkpoints
+from launcher.storage.run_dir import RunDir
+
+
+def restore(orders: WorkerOrders, engine: TrainEngine, run: RunDir,
+            reporter: Reporter) -> tuple[Checkpointing | None, int]:
+    """Load the checkpoint that the orders name; return what saves from now on, and the steps that are done.
+
+    Called by all ranks. Raises PlatformError when the run has saved and nothing of it can be read. ZeRO 1 and 2 are
+    not saved yet.
+    """
+    plan, attempt = orders.plan, orders.attempt
+    if attempt.ds_config["zero_optimization"]["stage"] != 3:
+        return None, 0
+    state = Zero3State(engine.deepspeed, orders.rank, dist.get_world_size())
+    exchange, checkpoints = Exchange(new_group(), orders.rank, attempt.world_size), Checkpoints(run)
+    parent = None
+    if attempt.resume is not None:
+        reporter.phase("loading", attempt.resume)
+
+        def rejected(step: int, reason: str) -> None:
+            reporter.event(CheckpointRejected(step=step, reason=reason))
+
+        parent = Loader(state, checkpoints, exchange, orders.rank).load_newest(attempt.resume, rejected).step
+    saver = Saver(state, checkpoints, exchange, orders.rank, orders.checkpoint.keep)
+    every = parse_interval(orders.checkpoint.every)
+    return Checkpointing(saver, state, plan, attempt, every, parent, reporter), parent or 0

@@ -1,0 +1,165 @@
+"""Saving without stopping: the loop copies the state to host memory, a thread writes, all ranks vote, rank 0 commits.
+
+The thread has a group of its own, since collectives of two threads on one group would cross. A save that fails is told
+and never stops training by itself; when to give up is `runtime.loop`'s.
+"""
+
+import json
+import logging
+import shutil
+import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+
+from launcher.core.events import CheckpointKind
+from launcher.core.manifest import Manifest, Piece, RankFile
+from launcher.core.saving import expendable
+from launcher.runtime.checkpoint.zero3 import Flat, Zero3State
+from launcher.runtime.process_group import Exchange
+from launcher.storage.checkpoints import Checkpoints
+from launcher.storage.slice_files import Buffer, Damaged, write_buffers
+
+log = logging.getLogger(__name__)
+
+BUFFER_SETS = 2
+"""One is being written while the next is filled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What became of one save, the same on all ranks."""
+
+    step: int
+    kind: CheckpointKind
+    error: str
+    """Empty if it was committed."""
+    seconds: float
+    """From its begin to the commit."""
+    blocked_seconds: float
+    """For which training stood still."""
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    """A copy of the state, on its way to disk."""
+
+    manifest: Manifest
+    """Without its files."""
+    flats: list[Flat]
+    began: float
+    blocked_seconds: float
+
+
+class Saver:
+    """Saves one rank's part of checkpoints."""
+
+    def __init__(self, state: Zero3State, checkpoints: Checkpoints, exchange: Exchange, rank: int, keep: int) -> None:
+        self._state, self._checkpoints, self._exchange = state, checkpoints, exchange
+        self._rank, self._keep = rank, keep
+        self._buffers: list[list[torch.Tensor]] = []
+        self._turn = 0
+        self._thread = ThreadPoolExecutor(1, "saver")
+        self._uses: deque[Future[Saved]] = deque(maxlen=BUFFER_SETS)
+        """The last use of each set of buffers."""
+        self._under_way: deque[Future[Saved]] = deque()
+        self.failures = 0
+        """Saves in a row that failed."""
+
+    def begin(self, manifest: Manifest) -> None:
+        """Copy the state and let it be written; waits only while both sets of buffers are in use."""
+        began = time.perf_counter()
+        if len(self._uses) >= BUFFER_SETS:
+            self._uses[-BUFFER_SETS].exception()
+        flats = self._copy()
+        staged = _Staged(manifest, flats, began, time.perf_counter() - began)
+        self._uses.append(self._thread.submit(self._save, staged))
+        self._under_way.append(self._uses[-1])
+
+    @property
+    def idle(self) -> bool:
+        """Return whether nothing is being written."""
+        return all(future.done() for future in self._under_way)
+
+    def finished(self, *, wait: bool = False) -> list[Saved]:
+        """Return what has become of saves since the last call; with `wait`, of all."""
+        results: list[Saved] = []
+        while self._under_way and (wait or self._under_way[0].done()):
+            results.append(self._under_way.popleft().result())
+            self.failures = self.failures + 1 if results[-1].error else 0
+        return results
+
+    def _copy(self) -> list[Flat]:
+        flats = list(self._state.flats())
+        if len(self._buffers) <= self._turn:
+            pinned = flats[0].tensor.is_cuda
+            self._buffers.append([torch.empty(flat.tensor.shape, dtype=flat.tensor.dtype, pin_memory=pinned)
+                                  for flat in flats])
+        buffers = self._buffers[self._turn]
+        self._turn = (self._turn + 1) % BUFFER_SETS
+        for buffer, flat in zip(buffers, flats, strict=True):
+            buffer.copy_(flat.tensor, non_blocking=True)
+        if flats[0].tensor.is_cuda:
+            torch.cuda.synchronize()
+        return [Flat(buffer, flat.parts) for buffer, flat in zip(buffers, flats, strict=True)]
+
+    def _save(self, staged: _Staged) -> Saved:
+        """Write this rank's part, learn of everybody's, commit. In the saver's own thread."""
+        mine, error = self._write(staged)
+        votes = [json.loads(vote) for vote in self._exchange.all(json.dumps({"file": mine, "error": error}))]
+        failed = [f"rank {rank}: {vote['error']}" for rank, vote in enumerate(votes) if vote["error"]]
+        outcome = {"error": "; ".join(failed), "bytes": 0}
+        if self._rank == 0:
+            outcome = self._settle(staged.manifest, [vote["file"] for vote in votes], outcome["error"])
+        settled = json.loads(self._exchange.first(json.dumps(outcome)))
+        return Saved(staged.manifest.step, staged.manifest.kind, settled["error"], time.perf_counter() - staged.began,
+                     staged.blocked_seconds, settled["bytes"])
+
+    def _write(self, staged: _Staged) -> tuple[dict[str, object] | None, str]:
+        manifest, name = staged.manifest, f"rank-{self._rank:03d}.bin"
+        try:
+            folder = self._checkpoints.open_staging(manifest.attempt, manifest.step)
+            buffers = [Buffer(flat.tensor.numpy().data, str(flat.tensor.dtype).removeprefix("torch."))
+                       for flat in staged.flats]
+            block, areas = write_buffers(folder / name, buffers)
+            size = sum(area.bytes for area in areas)
+            file = self._checkpoints.write_index(folder, name, size, block, areas, _pieces(staged.flats))
+        except OSError as error:
+            return None, f"{error.strerror or error}"
+        return file.model_dump(mode="json"), ""
+
+    def _settle(self, manifest: Manifest, files: list[dict[str, object] | None], error: str) -> dict[str, object]:
+        """Commit if all ranks wrote theirs, and make room."""
+        if error:
+            shutil.rmtree(self._checkpoints.staging(manifest.attempt, manifest.step), ignore_errors=True)
+            return {"error": error, "bytes": 0}
+        complete = manifest.model_copy(update={"committed_at": time.time(), "files": tuple(
+            RankFile.model_validate(file) for file in files)})
+        try:
+            self._checkpoints.commit(complete)
+        except OSError as failure:
+            return {"error": f"the commit failed: {failure.strerror}", "bytes": 0}
+        self._make_room()
+        return {"error": "", "bytes": complete.bytes}
+
+    def _make_room(self) -> None:
+        kinds: dict[int, CheckpointKind] = {}
+        for step in self._checkpoints.committed():
+            try:
+                kinds[step] = self._checkpoints.manifest(step).kind
+            except Damaged as error:
+                # Left for resume to reject, and not counted as one that is kept.
+                log.warning("checkpoint of step %d: %s", step, error)
+        for step in expendable(kinds, self._keep):
+            self._checkpoints.delete(step)
+
+
+def _pieces(flats: list[Flat]) -> tuple[Piece, ...]:
+    return tuple(
+        Piece(name=part.slice.name, low=part.slice.low, length=part.slice.length, total=part.slice.total, area=area,
+              start=part.start * flat.tensor.element_size())
+        for area, flat in enumerate(flats) for part in flat.parts if part.slice.length
+    )

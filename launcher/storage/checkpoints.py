@@ -1,0 +1,157 @@
+"""The checkpoints of a run: where they are written, the one act that makes them exist, and how they are taken away.
+
+    checkpoints/.staging/003/step-00001200/   being written by attempt 3
+    checkpoints/step-00001200/                committed: rank files, their indexes and manifest.json
+    checkpoints/.rejected/                    found damaged, kept for people to look at
+
+A commit is the rename of the complete, fsynced folder. An attempt that begins takes older attempts' staging folders
+away first, so that the rename of one that is believed dead and is not fails. What to keep is `core.saving`.
+"""
+
+import shutil
+from collections.abc import Callable
+from hashlib import blake2b
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from launcher.core.errors import PlatformError
+from launcher.core.manifest import Area, FileIndex, Manifest, Piece, RankFile
+from launcher.storage.files import sync_folder, write_atomic
+from launcher.storage.run_dir import RunDir
+from launcher.storage.slice_files import Damaged, verify_file
+
+MANIFEST = "manifest.json"
+NOTHING_LEFT = ("no checkpoint of this run can be read any more; what was rejected, and why, is in the journal and in "
+                "checkpoints/.rejected. Start anew with another --run-dir.")
+"""A run that ever saved never silently begins again."""
+
+
+class Checkpoints:
+    """All checkpoints of one run, on a local or shared file system."""
+
+    def __init__(self, run: RunDir) -> None:
+        self._folder = run.path / "checkpoints"
+
+    def folder(self, step: int) -> Path:
+        """Return where the checkpoint of a step is, if it is committed."""
+        return self._folder / _name(step)
+
+    def staging(self, attempt: int, step: int) -> Path:
+        """Return where an attempt writes the checkpoint of a step."""
+        return self._folder / ".staging" / f"{attempt:03d}" / _name(step)
+
+    def fence(self, attempt: int) -> None:
+        """Take away what attempts before this one were writing. Raises OSError."""
+        for folder in sorted(self._folder.glob(".staging/*")):
+            number, _, gone = folder.name.partition("-")
+            if int(number) < attempt:
+                taken = folder if gone else folder.rename(folder.with_name(f"{number}-gone"))
+                shutil.rmtree(taken, ignore_errors=True)
+
+    def open_staging(self, attempt: int, step: int) -> Path:
+        """Make an attempt's folder for a step, without what an earlier try may have left, and return it."""
+        folder = self.staging(attempt, step)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def write_index(self, folder: Path, name: str, size: int, block: int, areas: tuple[Area, ...],
+                    pieces: tuple[Piece, ...]) -> RankFile:
+        """Put a rank file's index beside it and return how the manifest names the two."""
+        text = FileIndex(block=block, areas=areas, pieces=pieces).model_dump_json().encode()
+        write_atomic(folder / f"{name}.json", (text,))
+        return RankFile(name=name, bytes=size, index_digest=_digest(text))
+
+    def commit(self, manifest: Manifest) -> None:
+        """Make the checkpoint exist. Raises OSError if another attempt has taken its folder away."""
+        staged, final = self.staging(manifest.attempt, manifest.step), self.folder(manifest.step)
+        write_atomic(staged / MANIFEST, (manifest.to_json().encode(),))
+        if final.exists():
+            # Of another lineage: this attempt continued from an earlier step.
+            self.reject(manifest.step)
+        staged.rename(final)
+        sync_folder(self._folder)
+
+    def committed(self) -> list[int]:
+        """Return the steps of all committed checkpoints, newest first."""
+        steps = [int(path.parent.name.removeprefix("step-")) for path in self._folder.glob(f"step-*/{MANIFEST}")]
+        return sorted(steps, reverse=True)
+
+    def manifest(self, step: int) -> Manifest:
+        """Return a checkpoint's manifest, the sizes of its files compared. Raises Damaged."""
+        folder = self.folder(step)
+        try:
+            manifest = Manifest.from_json((folder / MANIFEST).read_bytes())
+            for file in manifest.files:
+                if (size := (folder / file.name).stat().st_size) != file.bytes:
+                    raise Damaged(f"{file.name} has {size} bytes where {file.bytes} were written")
+        except FileNotFoundError as error:
+            raise Damaged(f"{Path(error.filename).name} is missing") from None
+        except ValidationError:
+            raise Damaged(f"{MANIFEST} is not a manifest") from None
+        if manifest.step != step:
+            raise Damaged(f"{MANIFEST} is of step {manifest.step}")
+        return manifest
+
+    def newest(self, rejected: Callable[[int, str], None]) -> int | None:
+        """Return the newest step with a manifest and files of the right sizes; None if none was ever committed.
+
+        What is not whole is put aside and told. Raises PlatformError if nothing whole is left.
+        """
+        found = self.committed()
+        for step in found:
+            try:
+                return self.manifest(step).step
+            except Damaged as error:
+                self.reject(step)
+                rejected(step, str(error))
+        if found or any(self._folder.glob(".rejected/*")):
+            raise PlatformError(NOTHING_LEFT)
+        return None
+
+    def index(self, step: int, file: RankFile) -> FileIndex:
+        """Return what is in one rank's file. Raises Damaged."""
+        try:
+            text = (self.folder(step) / f"{file.name}.json").read_bytes()
+        except FileNotFoundError:
+            raise Damaged(f"{file.name}.json is missing") from None
+        if _digest(text) != file.index_digest:
+            raise Damaged(f"{file.name}.json is damaged")
+        return FileIndex.from_json(text)
+
+    def verify(self, step: int) -> Manifest:
+        """Read all of a checkpoint and check every block; return its manifest. Raises Damaged."""
+        manifest = self.manifest(step)
+        for file in manifest.files:
+            verify_file(self.folder(step) / file.name, self.index(step, file))
+        return manifest
+
+    def reject(self, step: int) -> Path:
+        """Take a checkpoint out of the run and return where it is kept."""
+        rejected = self._folder / ".rejected"
+        rejected.mkdir(exist_ok=True)
+        place = next(path for number in range(10**6)
+                     if not (path := rejected / f"{_name(step)}-{number}").exists())
+        self.folder(step).rename(place)
+        return place
+
+    def delete(self, step: int) -> None:
+        """Remove a checkpoint: its manifest first, so that it is never half there."""
+        folder = self.folder(step)
+        (folder / MANIFEST).unlink(missing_ok=True)
+        sync_folder(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what a deletion that was cut short has left: folders without a manifest."""
+        for folder in self._folder.glob("step-*"):
+            if not (folder / MANIFEST).exists():
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def _digest(text: bytes) -> str:
+    return blake2b(text, digest_size=16).hexdigest()

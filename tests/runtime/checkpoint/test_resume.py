@@ -1,0 +1,54 @@
+"""A run that is continued from a checkpoint goes on as if nothing had happened."""
+
+from pathlib import Path
+
+import pytest
+
+from launcher.core.run_plan import RunPlan
+from launcher.storage.checkpoints import Checkpoints
+from launcher.storage.run_dir import RunDir
+from tests.runtime.checkpoint.runs import copy_until, equal, state, three_stages, train
+from tests.runtime.plain_workers import Result
+
+SAME = ("step", "stage", "loss", "learning_rate", "grad_norm", "rows_digest", "tokens", "supervised_tokens", "applied")
+
+
+def told(result: Result) -> list[tuple[object, ...]]:
+    return [tuple(step[name] for name in SAME) for step in result.of("step")]
+
+
+def unbroken(folder: Path, precision: str) -> tuple[RunPlan, Result]:
+    plan = three_stages(folder, precision=precision)
+    result = train(folder, folder / "whole", plan, 2)
+    assert result.exit_codes == [0, 0], result.failures()
+    committed = result.of("checkpoint_committed")
+    assert [event["step"] for event in committed] == list(range(1, plan.steps + 1))
+    assert {event["step"]: event["kind"] for event in committed if event["kind"] != "periodic"} == {
+        3: "stage", 6: "stage", 8: "final"}
+    return plan, result
+
+
+def resumed(folder: Path, plan: RunPlan, step: int, workers: int = 2) -> tuple[Path, Result]:
+    run = copy_until(folder / "whole", step, folder / f"from{step}")
+    result = train(folder, run, plan, workers, attempt=2, resume=step)
+    assert result.exit_codes == [0] * workers, result.failures()
+    return run, result
+
+
+def test_a_run_goes_on_bit_for_bit_in_the_middle_of_a_stage(tmp_path: Path) -> None:
+    plan, whole = unbroken(tmp_path, "fp32")
+    run, rest = resumed(tmp_path, plan, 4)
+    assert told(rest) == told(whole)[4:]
+    assert equal(state(run, plan.steps), state(tmp_path / "whole", plan.steps))
+    assert Checkpoints(RunDir(run)).manifest(5).parent == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_run_goes_on_bit_for_bit_from_every_step(tmp_path: Path, precision: str) -> None:
+    plan, whole = unbroken(tmp_path, precision)
+    final = state(tmp_path / "whole", plan.steps)
+    for step in range(1, plan.steps + 1):
+        run, rest = resumed(tmp_path, plan, step)
+        assert told(rest) == told(whole)[step:], f"from step {step}"
+        assert equal(state(run, plan.steps), final), f"from step {step}"
