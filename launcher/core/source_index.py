@@ -24,7 +24,7 @@ class SplitIndex(Document):
 class SourceIndex(Document):
     """A prepared source. Its arrays lie in the cache under `prepared/<fingerprint>/`."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     source: str
     fingerprint: str
     """Changes with the data, tokenizer, template, packing and the code's data version, and with nothing else."""
@@ -32,12 +32,25 @@ class SourceIndex(Document):
     train: SplitIndex
     holdout: SplitIndex
     read: int
-    """Rows in the file as given."""
+    """Rows in the source as given."""
+    holdout_read: int = 0
+    """Rows in the holdout's own file, if it has one. All counts below are over both."""
+    skipped: int = 0
+    """Rows that could not be read or rendered, left out as `skip_bad` allows."""
+    skipped_first: tuple[str, ...] = ()
+    """The first of them: place and problem."""
     truncated: int = 0
     split_up: int = 0
     dropped_long: int = 0
     dropped_empty: int = 0
     """Documents with nothing to learn."""
+    empty_answers: int = 0
+    """Documents in which an answer is empty; those without another one are among `dropped_empty`."""
+    duplicates: int = 0
+    """Documents that occur again in the same split, the first of each not counted."""
+    duplicates_dropped: bool = False
+    overlap: int = 0
+    """Documents of the holdout's own file that are trained on too."""
 
 
 class TokenizerFacts(Document):

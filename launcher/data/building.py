@@ -1,141 +1,102 @@
-"""One source from its file to packed rows in the cache.
+"""One source from its files to packed rows in the cache.
 
-Decides the order of the work, and counts what is cut or left out. The index is put last, so a killed preparation
-leaves nothing that looks finished.
+Decides the order of the work: tokens are written while rows are read, and the index is put last, so a killed
+preparation leaves nothing that looks finished. What is refused is `data.intake`, what is held out `data.holdout`.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from itertools import islice
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
-from transformers import PreTrainedTokenizerFast
 
 from launcher.core.errors import DataInvalid
 from launcher.core.packing import one_per_row, pack
 from launcher.core.source_index import SourceIndex, SplitIndex
-from launcher.data.encoding import Encoded, Encoder
-from launcher.data.forms import in_holdout
+from launcher.data.batch_work import Instructions
+from launcher.data.documents import Documents
+from launcher.data.holdout import Division, divide
 from launcher.data.identity import SourceIdentity
-from launcher.data.jsonl import JsonRow, read_rows, where
-from launcher.data.keys import SPLITS, Split, index_key
-from launcher.data.lengths import fit
-from launcher.data.packed import Documents, write_split
-from launcher.data.rendering import Renderer
+from launcher.data.intake import Intake
+from launcher.data.keys import Split, index_key, source_prefix, tokens_key
+from launcher.data.packed_writing import put_split, put_tokens
+from launcher.data.reading import SourceFiles
+from launcher.data.tokenizer import stored_folder
+from launcher.data.workforce import Workforce
 from launcher.storage.store import Store
 
 Progress = Callable[[str, int, int], None]
-"""Called with a source's name, the bytes of its file that are done, and the bytes in all."""
-
-# Enough to keep all cores tokenizing, few enough that progress is seen.
-ROWS_PER_BATCH = 512
-COUNTS = ("read", "truncated", "split_up", "dropped_long", "dropped_empty")
+"""Called with a source's name, the bytes of its files that are done, and the bytes in all."""
+COUNTS = ("skipped", "truncated", "split_up", "dropped_long", "dropped_empty", "empty_answers")
 
 
 class SourceBuilder:
     """Reads, renders, tokenizes, splits off the holdout and packs."""
 
-    def __init__(self, identity: SourceIdentity, tokenizer: PreTrainedTokenizerFast, sequence_length: int) -> None:
-        self._identity, self._source = identity, identity.source
-        self._limit = sequence_length
-        self._shelves: dict[Split, _Shelf] = {split: _Shelf() for split in SPLITS}
-        self._counts: Counter[str] = Counter()
-        self._encoder = Encoder(tokenizer)
-        with _at(str(identity.path)):
-            self._renderer = Renderer(tokenizer, identity.form, identity.source.fields, identity.loss,
-                                      identity.source.separator)
+    def __init__(self, identity: SourceIdentity, tokenizer: str, sequence_length: int, store: Store) -> None:
+        self._identity, self._source, self._limit, self._store = identity, identity.source, sequence_length, store
+        self._fingerprint = identity.fingerprint(tokenizer, sequence_length)
+        self._place = identity.files.files[0]
+        self._train = Intake(self._source, self._place)
+        held = identity.holdout
+        self._held = None if held is None else Intake(self._source, held.files[0])
+        fields = self._source.fields
+        self._instructions = Instructions(
+            self._place, str(stored_folder(store, tokenizer)), identity.form,
+            None if fields is None else tuple(fields.items()), identity.loss, self._source.separator, sequence_length,
+            self._source.too_long)
 
-    def build(self, store: Store, fingerprint: str, progress: Progress | None = None) -> SourceIndex:
+    def build(self, workforce: Workforce, progress: Progress) -> SourceIndex:
         """Put the prepared source into the store and return its index. Raises DataInvalid at the first bad row."""
-        path, size = self._identity.path, self._identity.files.size
-        for rows in _batches(read_rows(path)):
-            self._take(rows)
-            if progress is not None:
-                progress(self._identity.name, rows[-1].end, size)
-        self._identity.files.check_unchanged()
-        return self._write(store, fingerprint)
-
-    def _take(self, rows: list[JsonRow]) -> None:
-        path, contents, renderings = self._identity.path, [], []
-        for row in rows:
-            with _at(where(path, row.line)):
-                contents.append(self._renderer.content(row.columns))
-                renderings.append(self._renderer.render(contents[-1]))
-        with _at(str(path)):
-            encoded = self._encoder.encode(renderings)
-        for row, content, document in zip(rows, contents, encoded, strict=True):
-            split: Split = "holdout" if in_holdout(content, self._source.holdout.share) else "train"
-            self._shelve(row.index, document, self._shelves[split])
-
-    def _shelve(self, index: int, document: Encoded, shelf: "_Shelf") -> None:
-        self._counts["read"] += 1
-        too_long = len(document.tokens) > self._limit
-        if too_long and self._source.too_long == "drop":
-            self._counts["dropped_long"] += 1
-            return
-        parts = fit(document, self._limit, self._source.too_long)
-        if not parts:
-            self._counts["dropped_empty"] += 1
-            return
-        if too_long:
-            self._counts["truncated" if self._source.too_long == "truncate" else "split_up"] += 1
-        for part in parts:
-            shelf.add(index, part)
-
-    def _write(self, store: Store, fingerprint: str) -> SourceIndex:
-        if not self._shelves["train"].lengths:
-            raise DataInvalid(f"{self._identity.path}: no document is left to train on: {self._why_none()}")
-        splits: dict[Split, SplitIndex] = {}
-        for split, shelf in self._shelves.items():
-            documents = shelf.documents()
-            packing = pack(documents.lengths, self._limit) if self._source.packing == "best_fit" else \
-                one_per_row(documents.lengths)
-            splits[split] = write_split(store, fingerprint, split, documents, packing)
-        counts = {name: self._counts[name] for name in COUNTS}
-        index = SourceIndex(source=self._identity.name, fingerprint=fingerprint, sequence_length=self._limit,
-                            train=splits["train"], holdout=splits["holdout"], format=1, **counts)
+        self._store.sweep(source_prefix(self._fingerprint))
+        put_tokens(self._store, self._fingerprint, self._read(workforce, progress))
+        division = self._divide()
+        index = self._index(division, self._put("train", division.train), self._put("holdout", division.holdout))
         # Last: the index says that all arrays are there.
-        store.put(index_key(fingerprint), index.to_json().encode())
+        self._store.put(index_key(self._fingerprint), index.to_json().encode())
         return index
 
-    def _why_none(self) -> str:
-        held = len(set(self._shelves["holdout"].indexes))
-        return (f"of {self._counts['read']} rows {self._counts['dropped_empty']} have nothing to learn, "
-                f"{self._counts['dropped_long']} are longer than {self._limit} tokens and {held} are held out")
+    def _read(self, workforce: Workforce, progress: Progress) -> Iterator[np.ndarray]:
+        """Yield the tokens of all files. Raises DataInvalid before the last are stored if the source is refused."""
+        files, held = self._identity.files, self._identity.holdout
+        size = files.size + (0 if held is None else held.size)
 
+        def report(done: int) -> None:
+            progress(self._identity.name, done, size)
 
-class _Shelf:
-    """The documents of one split, as they come."""
+        yield from self._take_in(files, self._train, workforce, report)
+        if held is not None and self._held is not None:
+            yield from self._take_in(held, self._held, workforce, lambda done: report(files.size + done))
 
-    def __init__(self) -> None:
-        self.indexes: list[int] = []
-        self.lengths: list[int] = []
-        self._tokens: list[np.ndarray] = []
-        self._supervised: list[np.ndarray] = []
+    def _take_in(self, files: SourceFiles, intake: Intake, workforce: Workforce,
+                 report: Callable[[int], None]) -> Iterator[np.ndarray]:
+        for batch in workforce.map(self._instructions, files.batches()):
+            report(batch.done)
+            yield intake.take(batch)
+        files.check_unchanged()
+        intake.check()
 
-    def add(self, index: int, document: Encoded) -> None:
-        self.indexes.append(index)
-        self.lengths.append(len(document.tokens))
-        self._tokens.append(document.tokens)
-        self._supervised.append(document.supervised)
+    def _divide(self) -> Division:
+        train = self._train.shelf.documents()
+        held = None if self._held is None else self._held.shelf.documents(begin=self._train.tokens)
+        division = divide(train, held, self._source.holdout, drop=self._source.duplicates == "drop")
+        if not len(division.train):
+            self._store.delete(tokens_key(self._fingerprint))
+            kept = int(division.holdout.wholes().sum())
+            reason = self._train.why_none(self._limit, kept)
+            raise DataInvalid(f"{self._place}: no document is left to train on: {reason}")
+        return division
 
-    def documents(self) -> Documents:
-        return Documents(np.concatenate([np.zeros(0, np.int32), *self._tokens]),
-                         np.concatenate([np.zeros(0, bool), *self._supervised]),
-                         np.array(self.lengths, np.int32), np.array(self.indexes, np.int64))
+    def _put(self, split: Split, documents: Documents) -> SplitIndex:
+        packing = pack(documents.lengths, self._limit) if self._source.packing == "best_fit" else \
+            one_per_row(documents.lengths)
+        return put_split(self._store, self._fingerprint, split, documents, packing)
 
-
-def _batches(rows: Iterable[JsonRow]) -> Iterator[list[JsonRow]]:
-    iterator = iter(rows)
-    while batch := list(islice(iterator, ROWS_PER_BATCH)):
-        yield batch
-
-
-@contextmanager
-def _at(place: str) -> Iterator[None]:
-    """Name the place of what is wrong with a row, a file or its tokenizer."""
-    try:
-        yield
-    except ValueError as error:
-        raise DataInvalid(f"{place}: {error}") from None
+    def _index(self, division: Division, train: SplitIndex, holdout: SplitIndex) -> SourceIndex:
+        intakes = [self._train] if self._held is None else [self._train, self._held]
+        counts: dict[str, Any] = {name: sum(intake.counts[name] for intake in intakes) for name in COUNTS}
+        bad = tuple(problem for intake in intakes for problem in intake.bad)
+        return SourceIndex(source=self._identity.name, fingerprint=self._fingerprint, sequence_length=self._limit,
+                           train=train, holdout=holdout, read=self._train.counts["read"],
+                           holdout_read=0 if self._held is None else self._held.counts["read"], skipped_first=bad,
+                           duplicates=division.duplicates, duplicates_dropped=self._source.duplicates == "drop",
+                           overlap=division.overlap, **counts)

@@ -4,21 +4,25 @@ Decides what a fingerprint covers: content, not names or paths. Imports only wha
 run asks whether its data is prepared already.
 """
 
-from dataclasses import dataclass
+import json
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from launcher.core.document import fingerprint
 from launcher.core.errors import DataInvalid, UserError
 from launcher.core.recipe import Recipe
 from launcher.core.recipe_sources import Form, Source
-from launcher.data.forms import find_form, loss_of
+from launcher.data.fields import Fields
+from launcher.data.forms import find_form, loss_of, missing_columns
 from launcher.data.hashes import content_hash
 from launcher.data.model_files import TOKENIZER_FILES, model_folder
-from launcher.data.reading import SourceFiles, open_holdout, open_source
+from launcher.data.reading import Row, SourceFiles, open_holdout, open_source
 from launcher.data.tokenizer import CHAT_TEMPLATE
 from launcher.storage.store import Store
 
-DATA_VERSION = 1
+DATA_VERSION = 2
 """Raised when the same recipe and data begin to give other rows."""
 CHOSEN = {"fields", "separator", "holdout", "too_long", "packing", "duplicates", "skip_bad", "max_unlearnable"}
 """What a recipe says of a source that shapes its rows, or whether they may be made of it at all."""
@@ -92,14 +96,51 @@ def by_content(sources: tuple[SourceIdentity, ...]) -> list[SourceIdentity]:
 
 def _identify(name: str, source: Source, store: Store) -> SourceIdentity:
     files, holdout = open_source(source, name), open_holdout(source, name)
-    first = files.first_row()
+    # First what is quick to find wrong, then the hash of what may be large.
+    first = files.first_row() if files.light else _first_row(files, store)
+    fields = _fields(source)
     try:
-        form = source.format or find_form(first.columns)
+        form = source.format or find_form(first.columns, fields)
     except ValueError as error:
-        raise DataInvalid(f"{first.place}: {error}") from None
+        raise DataInvalid(f"{first.place}: {error}{files.hint()}") from None
     try:
         loss = loss_of(source, form)
     except ValueError as error:
         raise DataInvalid(str(error)) from None
+    for each in (files, holdout):
+        if each is not None:
+            _check_columns(each, form, fields)
     held = None if holdout is None else holdout.content(store)
     return SourceIdentity(name, source, files, holdout, files.content(store), held, form, loss)
+
+
+def _fields(source: Source) -> Fields | None:
+    try:
+        return Fields(source.fields) if source.fields else None
+    except ValueError as error:
+        raise DataInvalid(str(error)) from None
+
+
+def _first_row(files: SourceFiles, store: Store) -> Row:
+    """Return the first row, remembered in the store because reading it takes the network or a heavy import."""
+    key = f"hashes/first-{files.content(store)}"
+    try:
+        return Row(**json.loads(store.get(key)))
+    except KeyError:
+        first = files.first_row()
+    with suppress(TypeError):  # a column that JSON does not know, such as a date
+        store.put(key, json.dumps(asdict(first)).encode())
+    return first
+
+
+def _check_columns(files: SourceFiles, form: Form, fields: Fields | None) -> None:
+    """Raise DataInvalid for a table that lacks the form's columns: not after hours, when its rows are reached."""
+    for path, names in files.tables():
+        columns: dict[str, Any] = dict.fromkeys(names, "")
+        try:
+            columns = fields.columns(columns) if fields else columns
+        except ValueError as error:
+            raise DataInvalid(f"{path}: {error}") from None
+        if missing := missing_columns(columns, form):
+            raise DataInvalid(f"{path}: no column {missing[0]!r}, which {form} needs; it has {', '.join(names)}; all "
+                              "files of a source have the columns of one form")

@@ -8,9 +8,19 @@ SPLITS: tuple[Split, ...] = ("train", "holdout")
 
 def split_key(fingerprint: str, split: Split, name: str) -> str:
     """Return the key of one array of a split."""
-    return f"prepared/{fingerprint}/{split}/{name}.npy"
+    return f"{source_prefix(fingerprint)}{split}/{name}.npy"
+
+
+def tokens_key(fingerprint: str) -> str:
+    """Return the key of a prepared source's tokens."""
+    return f"{source_prefix(fingerprint)}tokens.int32"
 
 
 def index_key(fingerprint: str) -> str:
     """Return the key of a prepared source's index."""
-    return f"prepared/{fingerprint}/index.json"
+    return f"{source_prefix(fingerprint)}index.json"
+
+
+def source_prefix(fingerprint: str) -> str:
+    """Return what all keys of a prepared source begin with."""
+    return f"prepared/{fingerprint}/"

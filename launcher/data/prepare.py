@@ -1,11 +1,12 @@
 """Everything a recipe's data needs before training: its tokenizer and its sources, prepared once and then found.
 
-Decides what is missing and has it made. `look_up` is what every start of a run asks first, so nothing heavy is imported
-before something has to be made. Two processes may prepare the same recipe at once: they put equal objects atomically.
+Decides what is missing and has it made, by one process at a time however many ask (`storage.lease`). `look_up` is what
+every start of a run asks first, so nothing heavy is imported before something has to be made.
 """
 
 from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from launcher.core.errors import DataInvalid
 from launcher.core.recipe import Recipe
@@ -18,13 +19,22 @@ from launcher.data.identity import (
     tokenizer_fingerprint,
     tokenizer_folder,
 )
-from launcher.data.jsonl import read_rows, where
 from launcher.data.keys import index_key
-from launcher.data.tokenizer import store_copied, store_trained, stored_facts, stored_tokenizer
+from launcher.data.reading import Row
+from launcher.data.tokenizer import store_copied, store_trained, stored_facts
+from launcher.storage.lease import work_once
 from launcher.storage.store import Store
+
+if TYPE_CHECKING:
+    from launcher.data.workforce import Workforce
 
 TOKENIZER_ROWS = 50_000
 """Rows of each source that a tokenizer is trained on: more change hardly a merge and cost minutes."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with a source's name, the bytes of its files that are done, and the bytes in all."""
+Waiting = Callable[[str, str], None]
+"""Called with what is being made elsewhere (a source's name, or `tokenizer`) and by which process on which host."""
 
 
 def look_up(recipe: Recipe, store: Store) -> Prepared | None:
@@ -42,28 +52,59 @@ def look_up(recipe: Recipe, store: Store) -> Prepared | None:
     return Prepared(tokenizer=facts, sources=found)
 
 
-def prepare(recipe: Recipe, store: Store, progress: Callable[[str, int, int], None] | None = None) -> Prepared:
-    """Make what is missing in the store and return all of it. `progress` gets a source's name, bytes done and in all.
+def prepare(recipe: Recipe, store: Store, progress: Progress | None = None, *, processes: int | None = None,
+            waiting: Waiting | None = None) -> Prepared:
+    """Make what is missing in the store and return all of it.
 
-    Raises DataInvalid, with file and row, for data that cannot be read, rendered or masked.
+    `processes` work on it; by default as many as there are cores, and one where little is to do. What is made does not
+    depend on their number. Raises DataInvalid, with file and row, for data that cannot be read, rendered or masked, and
+    PlatformError if one of the processes is killed.
     """
-    sources = identify_sources(recipe, store)
-    fingerprint = tokenizer_fingerprint(recipe, sources, store)
-    facts = stored_facts(store, fingerprint) or _make_tokenizer(recipe, sources, fingerprint, store)
-    indexes = {source.name: _prepare_source(source, facts, recipe.sequence_length, store, progress)
-               for source in sources}
-    return Prepared(tokenizer=facts, sources=indexes)
+    prepared = look_up(recipe, store)
+    return prepared if prepared is not None else _Preparation(recipe, store, progress, waiting).make(processes)
 
 
-def _prepare_source(source: SourceIdentity, facts: TokenizerFacts, sequence_length: int, store: Store,
-                    progress: Callable[[str, int, int], None] | None) -> SourceIndex:
-    fingerprint = source.fingerprint(facts.fingerprint, sequence_length)
-    if (index := _stored_index(source, fingerprint, store)) is not None:
-        return index
-    from launcher.data.building import SourceBuilder
+class _Preparation:
+    """One call of `prepare` that has something to make."""
 
-    tokenizer = stored_tokenizer(store, facts.fingerprint)
-    return SourceBuilder(source, tokenizer, sequence_length).build(store, fingerprint, progress)
+    def __init__(self, recipe: Recipe, store: Store, progress: Progress | None, waiting: Waiting | None) -> None:
+        self._recipe, self._store = recipe, store
+        self._progress = progress or (lambda *_: None)
+        self._waiting = waiting or (lambda *_: None)
+        self._sources = identify_sources(recipe, store)
+
+    def make(self, processes: int | None) -> Prepared:
+        from launcher.data.workforce import Workforce, usual_processes
+
+        size = sum(source.files.size for source in self._sources)
+        with Workforce(processes or usual_processes(size)) as workforce:
+            workforce.start()
+            facts = self._tokenizer()
+            return Prepared(tokenizer=facts, sources={source.name: self._source(source, facts.fingerprint, workforce)
+                                                      for source in self._sources})
+
+    def _tokenizer(self) -> TokenizerFacts:
+        fingerprint = tokenizer_fingerprint(self._recipe, self._sources, self._store)
+        return work_once(self._store, fingerprint, lambda: stored_facts(self._store, fingerprint),
+                         lambda: self._make_tokenizer(fingerprint), lambda holder: self._waiting("tokenizer", holder))
+
+    def _make_tokenizer(self, fingerprint: str) -> TokenizerFacts:
+        self._store.sweep(f"tokenizer/{fingerprint}/")
+        folder = tokenizer_folder(self._recipe)
+        if folder is not None:
+            return store_copied(self._store, fingerprint, folder)
+        assert self._recipe.model.tokenizer is not None and self._recipe.model.tokenizer.train is not None
+        texts = (text for source in by_content(self._sources) for text in _texts(source))
+        return store_trained(self._store, fingerprint, texts, self._recipe.model.tokenizer.train.vocab_size)
+
+    def _source(self, source: SourceIdentity, tokenizer: str, workforce: "Workforce") -> SourceIndex:
+        from launcher.data.building import SourceBuilder
+
+        fingerprint = source.fingerprint(tokenizer, self._recipe.sequence_length)
+        builder = SourceBuilder(source, tokenizer, self._recipe.sequence_length, self._store)
+        return work_once(self._store, fingerprint, lambda: _stored_index(source, fingerprint, self._store),
+                         lambda: builder.build(workforce, self._progress),
+                         lambda holder: self._waiting(source.name, holder))
 
 
 def _stored_index(source: SourceIdentity, fingerprint: str, store: Store) -> SourceIndex | None:
@@ -75,19 +116,14 @@ def _stored_index(source: SourceIdentity, fingerprint: str, store: Store) -> Sou
     return index.model_copy(update={"source": source.name})
 
 
-def _make_tokenizer(recipe: Recipe, sources: tuple[SourceIdentity, ...], fingerprint: str,
-                    store: Store) -> TokenizerFacts:
-    folder = tokenizer_folder(recipe)
-    if folder is not None:
-        return store_copied(store, fingerprint, folder)
-    assert recipe.model.tokenizer is not None and recipe.model.tokenizer.train is not None
-    texts = (text for source in by_content(sources) for text in _texts(source))
-    return store_trained(store, fingerprint, texts, recipe.model.tokenizer.train.vocab_size)
-
-
 def _texts(source: SourceIdentity) -> Iterator[str]:
-    for row in islice(read_rows(source.path), TOKENIZER_ROWS):
+    """Yield what a tokenizer is trained on. Raises DataInvalid for a bad row where the source may have none."""
+    rows = (row for batch in source.files.batches() for row in batch.rows())
+    for row in islice(rows, TOKENIZER_ROWS):
         try:
+            if not isinstance(row, Row):
+                raise ValueError(row.problem)
             yield from texts_of(content_of(row.columns, source.form))
         except ValueError as error:
-            raise DataInvalid(f"{where(source.path, row.line)}: {error}") from None
+            if not source.source.skip_bad:
+                raise DataInvalid(f"{row.place}: {error}") from None

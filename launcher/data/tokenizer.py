@@ -43,7 +43,12 @@ def stored_facts(store: Store, fingerprint: str) -> TokenizerFacts | None:
 
 def stored_tokenizer(store: Store, fingerprint: str) -> "PreTrainedTokenizerFast":
     """Return a tokenizer in the cache, ready to use."""
-    return load_tokenizer(store.local(f"tokenizer/{fingerprint}/tokenizer.json").parent)
+    return load_tokenizer(stored_folder(store, fingerprint))
+
+
+def stored_folder(store: Store, fingerprint: str) -> Path:
+    """Return the folder of a tokenizer in the cache."""
+    return store.local(f"tokenizer/{fingerprint}/tokenizer.json").parent
 
 
 def store_trained(store: Store, fingerprint: str, texts: Iterable[str], vocab_size: int) -> TokenizerFacts:

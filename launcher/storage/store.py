@@ -56,6 +56,10 @@ class Store(Protocol):
         """Return a local file with the object's content, for memory-mapping. Read only."""
         ...
 
+    def sweep(self, prefix: str) -> None:
+        """Remove what killed processes left unfinished below a prefix. Only for its one writer: see `storage.lease`."""
+        ...
+
 
 def _chunks(content: Content) -> Iterable[bytes]:
     return (content,) if isinstance(content, bytes) else content
@@ -137,6 +141,12 @@ class LocalStore:
         if not path.is_file():
             raise KeyError(key)
         return path
+
+    def sweep(self, prefix: str) -> None:
+        """Remove the files with a leading dot: `write_atomic` names those so that were never finished."""
+        folder = self._folder / prefix.rpartition("/")[0]
+        for path in [path for path in folder.rglob(".*") if path.is_file()]:
+            path.unlink(missing_ok=True)
 
 
 def open_store(url: str) -> Store:

@@ -12,7 +12,9 @@ from launcher.core.packing import one_per_row, pack
 from launcher.core.recipe import ModelChoice, Optimizer, Schedule
 from launcher.core.run_plan import RunPlan, SegmentPlan, SourcePlan, StagePlan
 from launcher.core.source_index import SourceIndex, SplitIndex, TokenizerFacts
-from launcher.data.packed import Documents, index_key, write_split
+from launcher.data.documents import Documents
+from launcher.data.keys import Split, index_key
+from launcher.data.packed_writing import marked, put_split, put_tokens
 from launcher.storage.store import LocalStore
 
 VOCABULARY, LENGTH = 64, 24
@@ -37,24 +39,33 @@ def zero_config(stage: int, world_size: int, micro_batch: int, *, clip: float = 
     return config
 
 
-def _documents(lengths: np.ndarray, random: np.random.Generator) -> Documents:
-    total = int(lengths.sum())
+def _documents(lengths: np.ndarray, begin: int, random: np.random.Generator) -> tuple[np.ndarray, Documents]:
+    """Return marked tokens, and the documents that they make beginning at an offset."""
+    total, starts = int(lengths.sum()), np.cumsum(lengths) - lengths
     supervised = random.random(total) < 0.7
     supervised[np.cumsum(lengths) - 1] = True
-    return Documents(random.integers(4, VOCABULARY, total).astype(np.int32), supervised, lengths.astype(np.int32),
-                     np.arange(len(lengths), dtype=np.int64))
+    supervised[starts] = False
+    indexes = np.arange(len(lengths), dtype=np.int64)
+    documents = Documents(begin + starts, lengths.astype(np.int32), np.add.reduceat(supervised, starts, dtype=np.int32),
+                          indexes, indexes.astype(np.uint64))
+    return marked(random.integers(4, VOCABULARY, total).astype(np.int32), supervised), documents
 
 
 def write_source(cache: LocalStore, name: str, documents: int, seed: int, *, packed: bool = True) -> SourceIndex:
     """Prepare a source of random documents of uneven lengths: the last token of each is learnt, others mostly."""
     random = np.random.default_rng(seed)
-    splits: dict[str, SplitIndex] = {}
-    for split, count in (("train", documents), ("holdout", max(3, documents // 8))):
+    fingerprint, tokens = f"{name}-{packed}", [np.zeros(0, np.int32)]
+    splits: dict[Split, SplitIndex] = {}
+    counts: tuple[tuple[Split, int], ...] = (("train", documents), ("holdout", max(3, documents // 8)))
+    for split, count in counts:
         lengths = random.integers(3, LENGTH if not packed else LENGTH // 2, count)
         packing = pack(lengths, LENGTH) if packed else one_per_row(lengths)
-        splits[split] = write_split(cache, f"{name}-{packed}", split, _documents(lengths, random),  # type: ignore[arg-type]
-                                    packing)
-    index = SourceIndex(source=name, fingerprint=f"{name}-{packed}", sequence_length=LENGTH, read=documents, **splits)
+        made, table = _documents(lengths, sum(map(len, tokens)), random)
+        tokens.append(made)
+        splits[split] = put_split(cache, fingerprint, split, table, packing)
+    put_tokens(cache, fingerprint, tokens)
+    index = SourceIndex(source=name, fingerprint=fingerprint, sequence_length=LENGTH, read=documents,
+                        train=splits["train"], holdout=splits["holdout"])
     cache.put(index_key(index.fingerprint), index.to_json().encode())
     return index
 

@@ -1,0 +1,59 @@
+"""What is known of a source's documents while its files are read, and when what is read is refused.
+
+Decides by the source's policies: `skip_bad` and `max_unlearnable`. Which rows are bad and what of them is left out is
+`data.batch_work`.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+
+from launcher.core.errors import DataInvalid
+from launcher.core.recipe_sources import Source
+from launcher.data.batch_work import PLACES, TokenizedBatch
+from launcher.data.documents import Shelf
+
+
+class Intake:
+    """Documents of the files that are read one after the other, but for their tokens, which go to disk."""
+
+    def __init__(self, source: Source, place: str) -> None:
+        self._source, self._place = source, place
+        self.shelf = Shelf()
+        self.counts: Counter[str] = Counter()
+        self.bad: tuple[str, ...] = ()
+        """The first rows that were skipped: place and problem."""
+        self.tokens = 0
+
+    def take(self, batch: TokenizedBatch) -> np.ndarray:
+        """Keep what is known of a batch and return its tokens. Raises DataInvalid for a bad row if none is allowed."""
+        if batch.bad and not self._source.skip_bad:
+            raise DataInvalid(batch.bad[0])
+        self.bad = (*self.bad, *batch.bad)[:PLACES]
+        self.counts.update(batch.counts)
+        self.tokens += len(batch.tokens)
+        self.shelf.add(batch.lengths, batch.supervised, batch.indexes, batch.hashes)
+        return batch.tokens
+
+    def check(self) -> None:
+        """Raise DataInvalid if more was left out than the source's policies allow."""
+        read, skipped = self.counts["read"], self.counts["skipped"]
+        if skipped > self._source.skip_bad * read:
+            share = f"{skipped:,} of {read:,} rows ({skipped / read:.1%})"
+            raise DataInvalid(f"{self.bad[0]}\n{self._place}: {share} are bad, more than skip_bad: "
+                              f"{self._source.skip_bad:.1%} allows; repair them, or allow more")
+        empty, allowed = self.counts["dropped_empty"], self._source.max_unlearnable
+        if empty > allowed * (read - skipped):
+            raise DataInvalid(f"{self._place}: {empty:,} of {read - skipped:,} documents have nothing to learn"
+                              f"{''.join(self._why_empty())}, more than max_unlearnable: {allowed:.1%} allows; look at "
+                              "loss, format and sequence_length, or allow more")
+
+    def _why_empty(self) -> Iterator[str]:
+        if answers := self.counts["empty_answers"]:
+            yield f" ({answers:,} have an empty answer)"
+
+    def why_none(self, limit: int, held: int) -> str:
+        """Return why there is nothing to train on."""
+        return (f"of {self.counts['read']} rows {self.counts['dropped_empty']} have nothing to learn, "
+                f"{self.counts['dropped_long']} are longer than {limit} tokens and {held} are held out")
