@@ -63,8 +63,7 @@ def loss_of(source: Source, form: Form) -> str:
 def content_of(columns: dict[str, Any], form: Form) -> Content:
     """Return a row's content. Raises ValueError when a column is missing or holds something else than it must."""
     columns = _with_other_names(columns)
-    missing = [name for name in COLUMNS[form] if name not in columns]
-    if missing:
+    if missing := missing_columns(columns, form):
         other = _fitting(columns)
         mixed = f"this row looks like {other[0]}; one source has one form, so split the file" if other else \
             "add it or remove the row"
@@ -83,6 +82,12 @@ def content_of(columns: dict[str, Any], form: Form) -> Content:
             return {"text": text_in(columns, "text")}
         case _:
             assert_never(form)
+
+
+def missing_columns(columns: dict[str, Any], form: Form) -> list[str]:
+    """Return what a form needs and the columns lack."""
+    names = _with_other_names(columns)
+    return [name for name in COLUMNS[form] if name not in names]
 
 
 def in_holdout(content: Content, share: float) -> bool:

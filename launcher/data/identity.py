@@ -14,6 +14,7 @@ from launcher.core.document import fingerprint
 from launcher.core.errors import DataInvalid, UserError
 from launcher.core.recipe import Recipe
 from launcher.core.recipe_sources import Form, Source
+from launcher.data.chat_templates import template_text
 from launcher.data.fields import Fields
 from launcher.data.forms import find_form, loss_of, missing_columns
 from launcher.data.hashes import content_hash
@@ -81,12 +82,18 @@ def tokenizer_fingerprint(recipe: Recipe, sources: tuple[SourceIdentity, ...], s
     folder = tokenizer_folder(recipe)
     if folder is None:
         assert recipe.model.tokenizer is not None and recipe.model.tokenizer.train is not None
-        learnt_from = [(source.content, source.form) for source in by_content(sources)]
-        return fingerprint(DATA_VERSION, recipe.model.tokenizer.train, CHAT_TEMPLATE, learnt_from)
+        learnt_from = [(source.content, source.form, source.source.fields) for source in by_content(sources)]
+        return fingerprint(DATA_VERSION, recipe.model.tokenizer.train, chat_template(recipe) or CHAT_TEMPLATE, learnt_from)
     files = {name: content_hash(folder / name, store) for name in TOKENIZER_FILES if (folder / name).is_file()}
     if not files:
         raise UserError(f"{folder}: has no tokenizer; say where it is with model.tokenizer.path")
-    return fingerprint(DATA_VERSION, files)
+    return fingerprint(DATA_VERSION, files, chat_template(recipe))
+
+
+def chat_template(recipe: Recipe) -> str | None:
+    """Return the text of the chat template that the recipe puts in place of the tokenizer's own, if it does."""
+    choice = recipe.model.chat_template
+    return None if choice is None else template_text(choice)
 
 
 def by_content(sources: tuple[SourceIdentity, ...]) -> list[SourceIdentity]:

@@ -25,7 +25,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 class HubTable:
     """One split of a dataset."""
 
-    light = False
+    light = headed = False
 
     def __init__(self, name: str, subset: str | None, split: str | None, revision: str | None) -> None:
         """Find the commit. Raises DataInvalid if there is no such dataset or revision, or no network to ask."""

@@ -32,6 +32,8 @@ class Part(Protocol):
     """As messages name it."""
     light: bool
     """Whether its first row is at hand without the network or a heavy import."""
+    headed: bool
+    """Whether its first line names the columns."""
 
     @property
     def size(self) -> int:
@@ -62,6 +64,7 @@ class FilePart:
         self.path, self._place = place.path, place
         self._suffix = data_suffix(place.name)
         self.light = place.local
+        self.headed = self._suffix in (".csv", ".tsv")
 
     @property
     def size(self) -> int:

@@ -62,6 +62,21 @@ class SourceFiles:
         """Return the columns of `first_row`."""
         return self.first_row().columns
 
+    @property
+    def light(self) -> bool:
+        """Return whether the first row is at hand without the network or a heavy import."""
+        return self._parts[0].light
+
+    def tables(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield the files that are tables, with their columns, as far as they are on this machine."""
+        for part in self._parts:
+            if part.light and (columns := part.columns()) is not None:
+                yield part.path, columns
+
+    def hint(self) -> str:
+        """Return what else might be wrong if the first row has no columns that are known."""
+        return "; the first line of such a file names its columns" if self._parts[0].headed else ""
+
     def content(self, store: Store) -> str:
         """Return what the content is known by: the files' bytes in order, not their names or places."""
         return fingerprint([part.content(store) for part in self._parts])
