@@ -41,6 +41,9 @@ class ChatTemplate:
         if FOUND_MARK.search(text):
             raise ValueError("a message holds the private-use marks that launcher works with; remove them")
         check_written(text, messages, tools)
+        if any("reasoning_content" in message for message in messages) and not self._template.writes_thoughts:
+            raise ValueError("the chat template does not write reasoning_content; take one that does "
+                             "(model.chat_template: qwen3), or write it into content as <think>...</think>")
         if loss == "all":
             return Rendered(text, ((0, len(text)),), whole=False)
         turns = trained_turns(messages, loss, first)

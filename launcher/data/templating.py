@@ -6,6 +6,7 @@ in the text is `data.chat`.
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from launcher.data.marks import MARK, end_after
@@ -23,6 +24,7 @@ PINNED_DATE = """\
  | replace('%H', '00') | replace('%M', '00') | replace('%S', '00') -}}
 {%- endmacro -%}
 """
+ASKED: list[Message] = [{"role": "user", "content": "Hello."}]
 HIDDEN = ("learn",)
 """What the data says to launcher, not to the template."""
 
@@ -53,6 +55,15 @@ class Template:
         except Exception as error:  # a template is a program, and its own: it may raise anything
             raise ValueError(f"the chat template refuses this chat: {error}") from None
 
+    @cached_property
+    def writes_thoughts(self) -> bool:
+        """Whether reasoning_content is written at all."""
+        turn = {"role": "assistant", "content": "Hi.", "reasoning_content": MARK.format(0)}
+        try:
+            return MARK.format(0) in self.write([*ASKED, turn])
+        except ValueError:
+            return False
+
     def _text(self, tools: bool) -> str:
         """Return the template's text. Some tokenizers have one of their own for chats with tools."""
         if tools not in self._pinned:
@@ -63,10 +74,9 @@ class Template:
     def _probe(self) -> tuple[str, str, str | None]:
         """Return an assistant turn's header, the white space that the model writes before its words, and the token
         after them. What a template does not tell stays empty: it may refuse such a short chat."""
-        asked = [{"role": "user", "content": "Hello."}]
         try:
-            before, prompted = self.write(asked), self.write(asked, prompt=True)
-            whole = self.write([*asked, {"role": "assistant", "content": MARK.format(0)}])
+            before, prompted = self.write(ASKED), self.write(ASKED, prompt=True)
+            whole = self.write([*ASKED, {"role": "assistant", "content": MARK.format(0)}])
         except ValueError:
             return "", "", None
         header = prompted.removeprefix(before) if prompted.startswith(before) else ""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from launcher.core.errors import UserError
 from launcher.core.source_index import TokenizerFacts
+from launcher.data.chat_templates import missing_tokens
 from launcher.data.model_files import TOKENIZER_FILES
 from launcher.storage.store import Store
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 PAD, END, TURN = "<|pad|>", "<|end|>", "<|turn|>"
 """The special tokens of a trained tokenizer. One token ends a turn and a text alike, so generation knows one stop."""
 
+TEMPLATE_FILE = "chat_template.jinja"
 CHAT_TEMPLATE = """\
 {%- for message in messages %}
 {{- '<|turn|>' + message['role'] + '\\n' + message['content'] + '<|end|>\\n' }}
@@ -51,19 +53,29 @@ def stored_folder(store: Store, fingerprint: str) -> Path:
     return store.local(f"tokenizer/{fingerprint}/tokenizer.json").parent
 
 
-def store_trained(store: Store, fingerprint: str, texts: Iterable[str], vocab_size: int) -> TokenizerFacts:
+def store_trained(store: Store, fingerprint: str, texts: Iterable[str], vocab_size: int,
+                  template: str | None = None) -> TokenizerFacts:
     """Train a tokenizer on texts and put it into the cache. The same texts in the same order give the same files."""
     with TemporaryDirectory() as folder:
         train_tokenizer(texts, vocab_size).save_pretrained(folder)
-        return store_copied(store, fingerprint, Path(folder))
+        return store_copied(store, fingerprint, Path(folder), template)
 
 
-def store_copied(store: Store, fingerprint: str, folder: Path) -> TokenizerFacts:
-    """Copy a tokenizer's files into the cache. Raises UserError if they are not a fast tokenizer's."""
-    facts = _facts(load_tokenizer(folder), fingerprint)
-    for name in TOKENIZER_FILES:
-        if (folder / name).is_file():
-            store.put(f"tokenizer/{fingerprint}/{name}", (folder / name).read_bytes())
+def store_copied(store: Store, fingerprint: str, folder: Path, template: str | None = None) -> TokenizerFacts:
+    """Copy a tokenizer's files into the cache, with a chat template in place of its own if one is given.
+
+    Raises UserError if they are not a fast tokenizer's, or it lacks a token that the template writes.
+    """
+    tokenizer = load_tokenizer(folder)
+    files = {name: (folder / name).read_bytes() for name in TOKENIZER_FILES if (folder / name).is_file()}
+    if template is not None:
+        _check_template(tokenizer, template)
+        tokenizer.chat_template = template
+        # transformers prefers this file to a template in tokenizer_config.json.
+        files[TEMPLATE_FILE] = template.encode()
+    facts = _facts(tokenizer, fingerprint)
+    for name, data in files.items():
+        store.put(f"tokenizer/{fingerprint}/{name}", data)
     store.put(_facts_key(fingerprint), facts.to_json().encode())
     return facts
 
@@ -99,6 +111,14 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
     except Exception as error:  # tokenizers raises bare Exception for whatever it cannot parse
         raise UserError(f"{folder}: the tokenizer cannot be read ({error}); check tokenizer.json and "
                         "tokenizer_config.json") from None
+
+
+def _check_template(tokenizer: "PreTrainedTokenizerFast", template: str) -> None:
+    missing = missing_tokens(template, (str(token) for token in tokenizer.added_tokens_decoder.values()))
+    if missing:
+        raise UserError(f"model.chat_template writes {', '.join(missing)}, which the tokenizer does not have as single "
+                        "tokens; add them to it (and rows to the model's embedding), or take another template: plain "
+                        "needs none")
 
 
 def _facts(tokenizer: "PreTrainedTokenizerFast", fingerprint: str) -> TokenizerFacts:
