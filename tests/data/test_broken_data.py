@@ -1,98 +1,133 @@
-"""Broken files: one message that names the file and the row and says what to do."""
+"""Broken data through the real command: one message that names the file and the row and says what to do."""
 
-import json
+import os
+import re
+import subprocess
+import sys
 
 import pytest
 
 from launcher.core.errors import DataInvalid
-from launcher.data.jsonl import read_rows
-from launcher.data.prepare import look_up, prepare
+from launcher.data.prepare import look_up
+from launcher.data.prepare import prepare as make
 from launcher.storage.store import LocalStore
+from tests.data.broken_files import LINES, PACKED, TABLES
+from tests.data.broken_places import PLACES
+from tests.data.files import GOOD, SUMS, lines
 from tests.data.making import recipe_for
+from tests.data.preparing import Command, write_recipe
 
-GOOD = b'{"prompt": "1 + 1 =", "completion": "2"}\n'
-CHAT = b'{"messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]}\n'
-
-
-def chat(*messages):
-    return CHAT + json.dumps({"messages": list(messages)}).encode()
+BROKEN = LINES | PACKED | TABLES
 
 
-BROKEN = {
-    "not json": (GOOD + b"prompt: 1", {}, r":row 2: not JSON \(.*\); write one JSON object on each line"),
-    "an array": (b'[\n{"prompt": "1"}]', {}, r":row 1: not JSON .* the file is one JSON array"),
-    "an array on one line": (b'[{"prompt": "1"}]', {}, r":row 1: a JSON array, not an object; write rows like"),
-    "cut off": (GOOD + GOOD[:-9], {}, r":row 2: not JSON \(Unterminated string"),
-    "a number": (GOOD + b"12\n", {}, ":row 2: a JSON number, not an object"),
-    "not utf-8": (GOOD + GOOD.replace(b"2", b"\xff"), {}, ":row 2: byte .* is not UTF-8; convert the file"),
-    "binary": (b"PAR1\x15\x04\x15\x00\n", {}, ":row 1: not JSON"),
-    "nested for ever": (b"[" * 100_000, {}, ":row 1: (nested too deeply|not JSON)"),
-    "empty": (b"", {}, "has no rows; a source is a file with one JSON object on each line"),
-    "blank lines": (b"\n \n", {}, "has no rows"),
-    "unknown columns": (b'{"question": "1", "answer": "2"}', {}, "'question', 'answer' are none of"),
-    "no columns": (b"{}", {}, r":row 1: the columns \(none\) are none of the known forms"),
-    "two forms at once": (b'{"text": "a", "prompt": "b", "completion": "c"}', {},
-                          ":row 1: the columns fit prompt_completion and text; say which with format:"),
-    "mixed forms": (GOOD + b'{"text": "a"}', {},
-                    ":row 2: no column 'prompt', which prompt_completion needs; this row looks like text"),
-    "a missing column": (GOOD + b'\n{"prompt": "a"}', {}, ":row 3: no column 'completion'.*add it or remove the row"),
-    "another format": (GOOD, {"format": "messages"}, ":row 1: no column 'messages'"),
-    "null": (GOOD + b'{"prompt": null, "completion": "2"}', {}, ":row 2: prompt must be text, not null"),
-    "a preference pair": (b'{"prompt": [], "completion": "2"}', {}, ":row 1: prompt must be text, not list"),
-    "half a character": (GOOD + b'{"prompt": "\\ud83d", "completion": "2"}', {},
-                         ":row 2: prompt holds half of a surrogate pair at character 0"),
-    "no messages": (CHAT + b'{"messages": []}', {}, ":row 2: messages must be a list of at least one"),
-    "messages as text": (CHAT + b'{"messages": "hi"}', {}, ":row 2: messages must be a list"),
-    "another role": (chat({"role": "bot", "content": "A"}), {}, ":row 2: message 1 has the role 'bot'; roles are"),
-    "a role in a list": (chat({"role": ["user"], "content": "A"}), {}, ":row 2: message 1 has the role"),
-    "other keys": (chat({"speaker": "human", "value": "A"}), {}, ":row 2: message 1 is not .* keys are 'speaker', 'value'"),
-    "content in parts": (chat({"role": "user", "content": [{"type": "image_url", "image_url": {}}]}), {},
-                         ":row 2: message 1: content has a part that is 'image_url'; only text is learnt"),
-    "marks": (chat({"role": "assistant", "content": "\ue0a5turn0\ue0a6"}), {}, ":row 2: .* private-use"),
-    "another form's loss": (GOOD, {"loss": "assistant"}, "loss: assistant does not go with prompt_completion"),
-    "another form's separator": (CHAT, {"separator": " "}, "separator goes with prompt_completion"),
-    "nothing to learn": (b'{"prompt": "1", "completion": ""}', {},
-                         "no document is left to train on: of 1 rows 1 have nothing to learn"),
-    "all held out": (GOOD, {"holdout": "100%"}, "no document is left to train on: .* and 1 are held out"),
-    "all too long": (GOOD, {"too_long": "drop"}, "1 are longer than 4 tokens"),
-}
+@pytest.fixture
+def prepare(tmp_path, monkeypatch, capfd):
+    return Command(tmp_path, monkeypatch, capfd)
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_broken_data_is_told_in_one_message(tmp_path, case):
-    data, fields, message = BROKEN[case]
-    path = tmp_path / "data.jsonl"
-    path.write_bytes(data)
-    recipe = recipe_for({"s": {"path": path, **fields}}, sequence_length=4 if "long" in case else 64)
-    store = LocalStore(tmp_path / "cache")
-    with pytest.raises(DataInvalid, match=message) as caught:
-        prepare(recipe, store)
-    assert str(path) in str(caught.value) or message.startswith(("loss", "separator"))
-    assert "\n" not in str(caught.value)
-    assert list(store.list("prepared/")) == [key for key in store.list("prepared/") if "index.json" not in key]
+def test_a_broken_file_is_told_in_one_message(prepare, case):
+    broken = BROKEN[case]
+    files = broken.data if isinstance(broken.data, dict) else {"data.jsonl": broken.data}
+    for name, data in files.items():
+        (prepare.folder / name).write_bytes(data)
+    told = prepare.refused({"path": next(iter(files)), **broken.source}, broken.row_length)
+    assert re.search(broken.message, told), told
+    assert str(prepare.folder / next(iter(files))) in told
+    assert not list((prepare.folder / "cache").rglob("index.json"))
 
 
-def test_all_files_that_cannot_be_read_are_told_at_once(tmp_path):
+@pytest.mark.parametrize("case", PLACES)
+def test_a_place_without_good_data_is_told_in_one_message(prepare, case):
+    files, source, message = PLACES[case]
+    for name, data in files.items():
+        (prepare.folder / name).parent.mkdir(exist_ok=True)
+        (prepare.folder / name).write_bytes(data)
+    told = prepare.refused(source)
+    assert re.search(message, told), told
+
+
+def test_a_link_to_nothing_a_pipe_and_what_one_may_not_read_are_told(prepare, tmp_path):
+    (tmp_path / "link.jsonl").symlink_to("gone.jsonl")
+    assert "is a link to gone.jsonl, which is not there" in prepare.refused({"path": "link.jsonl"})
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    assert "(a pipe or a device), and data is read more than once" in prepare.refused({"path": "pipe.jsonl"})
+    assert "no file matches" in prepare.refused({"path": "pipe.*"})
+    (tmp_path / "secret.jsonl").write_bytes(GOOD)
+    (tmp_path / "secret.jsonl").chmod(0)
+    if os.geteuid():
+        assert "secret.jsonl: cannot be read: Permission denied" in prepare.refused({"path": "secret.jsonl"})
+
+
+def test_a_hub_id_that_cannot_be_asked_for_is_told(prepare, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    told = prepare.refused({"path": "nobody/nothing-at-all"})
+    assert told.startswith("sources.s: hub:nobody/nothing-at-all: there is no such local path, and the Hugging Face")
+
+
+def test_a_line_beyond_all_measure_is_told_and_may_be_skipped(prepare, monkeypatch):
+    for module in ("lines", "json_rows"):
+        monkeypatch.setattr(f"launcher.data.reading.{module}.LARGEST_ROW_BYTES", 1 << 16)
+    long = b'{"text": "' + b"a" * (1 << 20) + b'"}\n'
+    (prepare.folder / "data.jsonl").write_bytes(b'{"text": "one"}\n' + long + b'{"text": "three"}\n')
+    assert "data.jsonl:row 2: is larger than 64 MiB; remove the row" in prepare.refused({"path": "data.jsonl"})
+    index = prepare.prepared({"path": "data.jsonl", "skip_bad": "34%"})
+    assert (index["read"], index["skipped"], index["train"]["documents"]) == (3, 1, 2)
+
+
+@pytest.mark.slow
+def test_a_line_of_200_mb_is_told_in_bounded_memory(tmp_path):
+    with (tmp_path / "data.jsonl").open("wb") as file:
+        file.write(GOOD + b'{"prompt": "')
+        for _ in range(200):
+            file.write(b"a" * 1_000_000)
+        file.write(b'", "completion": "b"}\n' + GOOD)
+    recipe = write_recipe(tmp_path, {"path": "data.jsonl"})
+    script = ("import resource, sys; from launcher.cli.main import main\ntry:\n    main()\nfinally:\n"
+              "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)")
+    done = subprocess.run([sys.executable, "-c", script, "prepare", str(recipe), "--cache", str(tmp_path / "cache")],
+                          capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
+    assert done.returncode == 2 and "data.jsonl:row 2: is larger than 64 MiB" in done.stderr
+    assert int(done.stdout) < 600
+
+
+@pytest.mark.parametrize("case", ["not json", "gzip cut off", "parquet cut off"])
+def test_a_broken_file_ends_the_command_itself(tmp_path, case):
+    broken = BROKEN[case]
+    files = broken.data if isinstance(broken.data, dict) else {"data.jsonl": broken.data}
+    name = next(iter(files))
+    (tmp_path / name).write_bytes(files[name])
+    recipe = write_recipe(tmp_path, {"path": name})
+    done = subprocess.run([sys.executable, "-m", "launcher.cli.main", "prepare", str(recipe), "--cache",
+                           str(tmp_path / "cache")], capture_output=True, text=True, check=False,
+                          env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 2 and done.stdout == "" and "Traceback" not in done.stderr
+    assert re.search(broken.message, done.stderr)
+
+
+def test_all_sources_that_cannot_be_read_are_told_at_once(tmp_path):
     (tmp_path / "folder").mkdir()
     recipe = recipe_for({"gone": tmp_path / "gone.jsonl", "folder": tmp_path / "folder"})
-    for ask in (prepare, look_up):
+    for ask in (make, look_up):
         with pytest.raises(DataInvalid) as caught:
             ask(recipe, LocalStore(tmp_path / "cache"))
         first, second = str(caught.value).split("\n")
-        assert first.startswith("sources.gone: ") and "No such file" in first
-        assert second.startswith("sources.folder: ") and "Is a directory" in second
+        assert first.startswith("sources.gone: ") and "no such file" in first
+        assert second.startswith("sources.folder: ") and "holds no data files" in second
 
 
-def test_unicode_line_separators_inside_strings_end_no_row(tmp_path):
-    path = tmp_path / "data.jsonl"
-    rows = [{"text": "one\u2028two\u2029three\x85four\x0bfive\x0c"}, {"text": "six"}]
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\r\n" for row in rows), encoding="utf-8")
-    assert [row.columns for row in read_rows(path)] == rows
+MIXED = lines(SUMS) + b'{"prompt": 1}\n{"prompt": "Gr\xf6\xdfe", "completion": "1"}\nnonsense\n[]\n'
 
 
-def test_a_byte_order_mark_and_blank_lines_are_no_rows(tmp_path):
-    path = tmp_path / "data.jsonl"
-    path.write_bytes(b'\xef\xbb\xbf{"text": "a"}\n\n{"text": "b"}')
-    found = list(read_rows(path))
-    assert [(row.index, row.line, row.columns["text"]) for row in found] == [(0, 1, "a"), (1, 3, "b")]
-    assert found[-1].end == path.stat().st_size
+def test_bad_rows_within_what_the_recipe_allows_are_left_out_and_counted(prepare):
+    (prepare.folder / "data.jsonl").write_bytes(MIXED)
+    assert re.search(r"data\.jsonl:row 37: ", prepare.refused({"path": "data.jsonl"}))
+    index = prepare.prepared({"path": "data.jsonl", "skip_bad": "10%"})
+    assert (index["read"], index["skipped"], index["train"]["documents"]) == (40, 4, 36)
+    code, _, err = prepare({"path": "data.jsonl", "skip_bad": "9.9%"})
+    assert code == 2 and "4 of 40 rows (10.0%)" in err
+
+
+def test_a_first_row_that_is_bad_does_not_hide_the_form(prepare):
+    (prepare.folder / "data.jsonl").write_bytes(b"nonsense\n" + lines(SUMS))
+    assert prepare.prepared({"path": "data.jsonl", "skip_bad": "5%"})["skipped"] == 1

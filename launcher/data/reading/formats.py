@@ -13,6 +13,7 @@ Format = Literal["json", "csv", "tsv", "txt", "parquet", "arrow"]
 FORMATS: dict[str, Format] = {".jsonl": "json", ".ndjson": "json", ".json": "json", ".csv": "csv", ".tsv": "tsv",
                               ".txt": "txt", ".parquet": "parquet", ".arrow": "arrow"}
 TABLE_MAGIC: dict[bytes, Format] = {b"PAR1": "parquet", b"ARROW1": "arrow", b"\xff\xff\xff\xff": "arrow"}
+ARTICLE = {"parquet": "a", "arrow": "an"}
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -22,16 +23,16 @@ def format_of(file: OpenFile, suffix: str | None) -> Format:
     named = FORMATS.get(suffix or "")
     told: Format | None = next((kind for magic, kind in TABLE_MAGIC.items() if head.startswith(magic)), None)
     if told is not None and file.compression is not None:
-        raise DataInvalid(f"{file.path}: is a {told} file inside a {file.compression} file; unpack it, for {told} "
-                          "compresses its columns itself")
+        raise DataInvalid(f"{file.path}: is {ARTICLE[told]} {told} file inside a {file.compression} file; unpack it: "
+                          f"{told} can be read only where it lies whole")
     if told is not None:
         return told
     if head.startswith(UTF_16) or head[1:8:2] == b"\0\0\0\0":
         raise DataInvalid(f"{file.path}: is UTF-16 text; convert it to UTF-8, for example with "
                           "iconv -f UTF-16 -t UTF-8")
     if named in ("parquet", "arrow"):
-        raise DataInvalid(f"{file.path}: is not a {named} file, though named so{_looks(head)}; rename it, or fetch or "
-                          "write it again")
+        raise DataInvalid(f"{file.path}: is not {ARTICLE[named]} {named} file, though named so{_looks(head)}; rename "
+                          "it, or fetch or write it again")
     if named is not None:
         return named
     if head.lstrip()[:1] in (b"{", b"["):

@@ -15,6 +15,8 @@ from launcher.core.errors import DataInvalid
 from launcher.storage.data_paths import COMPRESSED_SUFFIXES
 
 BUFFER_BYTES = 1 << 20
+# Small, because what precedes damage within a buffer is lost with it, and messages say behind which row it is.
+UNPACKED_BYTES = 1 << 16
 MAGIC = {".gz": b"\x1f\x8b", ".bz2": b"BZh", ".xz": b"\xfd7zXZ\x00", ".zst": b"\x28\xb5\x2f\xfd"}
 DAMAGED = (EOFError, zlib.error, lzma.LZMAError)
 """What the libraries raise for compressed data that is cut off or altered, beside OSError."""
@@ -30,7 +32,7 @@ class OpenFile:
         self._packed = io.BufferedReader(cast(io.RawIOBase, raw), BUFFER_BYTES)
         self.compression = _compression(path, self._packed.peek(16)[:16])
         self.stream = self._packed if self.compression is None else io.BufferedReader(
-            _unpacked(self.compression, self._packed), BUFFER_BYTES)
+            _Pieces(_unpacked(self.compression, self._packed)), UNPACKED_BYTES)
         self.row = 0
         """The number of the last row that was read whole, for messages about damage after it."""
 
@@ -42,6 +44,24 @@ class OpenFile:
     def head(self) -> bytes:
         """Return the first bytes, unpacked, without reading past them. To be called before anything is read."""
         return self.stream.peek(256)[:BUFFER_BYTES]
+
+
+class _Pieces(io.RawIOBase):
+    """Unpacked bytes as they come: the libraries' own `readinto` goes on to the damage and loses what is before it."""
+
+    def __init__(self, unpacked: Any) -> None:
+        super().__init__()
+        self._unpacked = unpacked
+
+    def readable(self) -> bool:
+        """Return that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer as far as the next piece goes."""
+        data = self._unpacked.read1(len(buffer))
+        buffer[:len(data)] = data
+        return len(data)
 
 
 def _compression(path: str, head: bytes) -> str | None:

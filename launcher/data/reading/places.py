@@ -136,10 +136,18 @@ def remote_told(url: str) -> Iterator[None]:
         yield
     except (DataInvalid, GeneratorExit):
         raise
-    except FileNotFoundError:
-        raise DataInvalid(f"{url}: there is no such file; check the URL") from None
     except ImportError as error:
         raise DataInvalid(f"{url}: needs a package that is not installed ({first_line(error)})") from None
     except Exception as error:
-        raise DataInvalid(f"{url}: cannot be read ({type(error).__name__}: {first_line(error)}); check the URL, the "
+        cause = _first_cause(error)
+        if isinstance(cause, FileNotFoundError):
+            raise DataInvalid(f"{url}: there is no such file; check the URL") from None
+        raise DataInvalid(f"{url}: cannot be read ({type(cause).__name__}: {first_line(cause)}); check the URL, the "
                           "network and your credentials") from None
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """Return what began it: fsspec says of any trouble on the web that there is no such file."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
