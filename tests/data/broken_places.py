@@ -1,4 +1,4 @@
-"""Places where there is no good data, by what is wrong: the files there, what the recipe says, what a person is told."""
+"""Places without good data, by what is wrong: the files there, what the recipe says, what a person is told."""
 
 from typing import Any
 
