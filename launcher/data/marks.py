@@ -47,8 +47,8 @@ def find_words(text: str, marked: str, words: Sequence[str]) -> list[Found] | No
         position = end + len(after)
     if position != len(text):
         return None
-    untils = [start for _, (start, _) in found[1:]] + [len(text)]
-    return [Found(mark, span, until) for (mark, span), until in zip(found, untils, strict=True)]
+    ends = [*(start for _, (start, _) in found), len(text)][1:]
+    return [Found(mark, span, until) for (mark, span), until in zip(found, ends, strict=True)]
 
 
 def end_after(end: "re.Pattern[str] | None", after: str, start: int = 0) -> int | None:
