@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 from launcher.core.errors import DataInvalid
 from launcher.core.recipe import Recipe
 from launcher.core.source_index import Prepared, SourceIndex, TokenizerFacts
+from launcher.data.fields import Fields
 from launcher.data.forms import content_of, texts_of
 from launcher.data.identity import (
     SourceIdentity,
     by_content,
+    chat_template,
     identify_sources,
     tokenizer_fingerprint,
     tokenizer_folder,
@@ -92,10 +94,11 @@ class _Preparation:
         self._store.sweep(f"tokenizer/{fingerprint}/")
         folder = tokenizer_folder(self._recipe)
         if folder is not None:
-            return store_copied(self._store, fingerprint, folder)
+            return store_copied(self._store, fingerprint, folder, chat_template(self._recipe))
         assert self._recipe.model.tokenizer is not None and self._recipe.model.tokenizer.train is not None
         texts = (text for source in by_content(self._sources) for text in _texts(source))
-        return store_trained(self._store, fingerprint, texts, self._recipe.model.tokenizer.train.vocab_size)
+        return store_trained(self._store, fingerprint, texts, self._recipe.model.tokenizer.train.vocab_size,
+                             chat_template(self._recipe))
 
     def _source(self, source: SourceIdentity, tokenizer: str, workforce: "Workforce") -> SourceIndex:
         from launcher.data.building import SourceBuilder
@@ -119,11 +122,12 @@ def _stored_index(source: SourceIdentity, fingerprint: str, store: Store) -> Sou
 def _texts(source: SourceIdentity) -> Iterator[str]:
     """Yield what a tokenizer is trained on. Raises DataInvalid for a bad row where the source may have none."""
     rows = (row for batch in source.files.batches() for row in batch.rows())
+    fields = Fields(source.source.fields)
     for row in islice(rows, TOKENIZER_ROWS):
         try:
             if not isinstance(row, Row):
                 raise ValueError(row.problem)
-            yield from texts_of(content_of(row.columns, source.form))
+            yield from texts_of(content_of(fields.columns(row.columns), source.form))
         except ValueError as error:
             if not source.source.skip_bad:
                 raise DataInvalid(f"{row.place}: {error}") from None
