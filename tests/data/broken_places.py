@@ -69,6 +69,7 @@ PLACES: dict[str, tuple[dict[str, bytes], dict[str, Any], str]] = {
                            f"{NO_SUCH_PORT}: cannot be read .*; check the URL, the network"),
     "a URL of no kind": ({}, {"path": "gopher://host/a.jsonl"},
                          "gopher://host/a.jsonl: cannot be read .*rotocol not known"),
+    "a URL without its package": ({}, {"path": "dropbox://a.jsonl"}, "dropbox://a.jsonl: needs a package that is not"),
     "nothing in memory": ({}, {"path": "memory://gone.jsonl"}, "gone.jsonl: there is no such file; check the URL"),
     "no hub id": ({}, {"path": "hub:no/such/name"}, "hub:no/such/name: is no hub id of the form OWNER/NAME"),
 }

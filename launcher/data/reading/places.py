@@ -140,7 +140,7 @@ def remote_told(url: str) -> Iterator[None]:
         raise DataInvalid(f"{url}: needs a package that is not installed ({first_line(error)})") from None
     except Exception as error:
         cause = _first_cause(error)
-        if isinstance(cause, FileNotFoundError):
+        if isinstance(cause, FileNotFoundError) or getattr(cause, "status", None) in (404, 410):
             raise DataInvalid(f"{url}: there is no such file; check the URL") from None
         raise DataInvalid(f"{url}: cannot be read ({type(cause).__name__}: {first_line(cause)}); check the URL, the "
                           "network and your credentials") from None

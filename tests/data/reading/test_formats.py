@@ -80,10 +80,13 @@ def test_a_text_file_is_one_document(tmp_path):
     assert [row.columns["text"] for row in read(tmp_path)] == ["a.txt\r\n\nü", "b.txt\r\n\nü"]
 
 
-@pytest.mark.parametrize(("name", "write"), [("a.jsonl", lines), ("a.csv", csv_file), ("a.parquet", parquet_file),
-                                             ("a.arrow", arrow_file), ("a.json", lambda rows: json.dumps(rows).encode())])
-def test_large_rows_make_small_batches(tmp_path, name, write):
-    (tmp_path / name).write_bytes(write([{"text": chr(97 + place) * 1_000_000} for place in range(20)]))
+WRITERS = {"a.jsonl": lines, "a.csv": csv_file, "a.parquet": parquet_file, "a.arrow": arrow_file,
+           "a.json": lambda rows: json.dumps(rows).encode()}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_large_rows_make_small_batches(tmp_path, name):
+    (tmp_path / name).write_bytes(WRITERS[name]([{"text": chr(97 + place) * 1_000_000} for place in range(20)]))
     files = open_source(Source(path=str(tmp_path / name)), "s")
     batches = list(files.batches())
     assert len(batches) >= 4 and max(len(pickle.dumps(batch)) for batch in batches) < 1.3 * BYTES_PER_BATCH
@@ -109,9 +112,9 @@ def test_bad_rows_are_among_the_others_in_their_place(tmp_path):
     assert [row.place[-1] for row in rows] == list("23456")
 
 
-VALUES = st.recursive(st.none() | st.integers() | st.text(st.sampled_from('"\\[]{}, \nab\u00fc')),
-                      lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('"]}a', max_size=2), inner, max_size=3),
-                      max_leaves=5)
+TEXT = st.text(st.sampled_from('"\\[]{}, \nab\u00fc'), max_size=6)
+VALUES = st.recursive(st.none() | st.integers() | TEXT, max_leaves=5, extend=lambda inner:
+                      st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3))
 
 
 @given(values=st.lists(VALUES, max_size=6), indent=st.sampled_from([None, 0, 3]), buffer=st.integers(1, 40))
