@@ -7,7 +7,7 @@ they reach disk is `storage.checkpoints` and `storage.slice_files`.
 from typing import Literal
 
 from launcher.core.cursor import Cursor
-from launcher.core.document import Document
+from launcher.core.document import Document, fingerprint
 from launcher.core.events import CheckpointKind
 from launcher.core.slices import Slice
 
@@ -87,7 +87,15 @@ class Manifest(Document):
     committed_at: float
     """UTC seconds."""
     versions: dict[str, str]
+    shapes: dict[str, tuple[int, ...]]
+    """Of every parameter that is trained, by its name in the model."""
     files: tuple[RankFile, ...]
+    digest: str = ""
+    """Of this document with an empty digest, hex BLAKE2b-128: set by `sealed`."""
+
+    def sealed(self) -> "Manifest":
+        """Return the manifest with its digest."""
+        return self.model_copy(update={"digest": fingerprint(self.model_copy(update={"digest": ""}))})
 
     @property
     def bytes(self) -> int:

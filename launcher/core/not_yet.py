@@ -15,8 +15,9 @@ SAVED_STAGE = 3
 
 def not_yet(recipe: Recipe, ds_template: Mapping[str, Any]) -> list[str]:
     """Return one sentence for each thing the recipe says that this version does not act on."""
-    said = [(name, SECTIONS[name]) for name in SECTIONS if name in recipe.model_fields_set]
-    said += [(f"cluster.{name}", CLUSTER[name]) for name in CLUSTER if name in recipe.cluster.model_fields_set]
+    # Not by what was written: a recipe that was stored and read again says everything.
+    said = [(name, SECTIONS[name]) for name in SECTIONS if getattr(recipe, name) is not None]
+    said += [(f"cluster.{name}", CLUSTER[name]) for name in CLUSTER if getattr(recipe.cluster, name)]
     if ds_template.get("zero_optimization", {}).get("stage") != SAVED_STAGE:
         said.append(("checkpoint", f"with deepspeed: {recipe.deepspeed} nothing is saved before the end; use zero3"))
     return [f"{name} is not acted on yet: {consequence}" for name, consequence in said]

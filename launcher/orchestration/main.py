@@ -116,7 +116,7 @@ def _record_start(run: RunDir, go: Go, journal: Journal) -> None:
 
 def _newest(run: RunDir, go: Go, journal: Journal) -> int | None:
     """Return the step to continue from, what older attempts were writing put out of their reach."""
-    checkpoints = Checkpoints(run)
+    checkpoints = Checkpoints(run, go.plan.chain())
     checkpoints.fence(go.attempt)
     checkpoints.sweep()
 

@@ -4,10 +4,12 @@
     checkpoints/step-00001200/                committed: rank files, their indexes and manifest.json
     checkpoints/.rejected/                    found damaged, kept for people to look at
 
-A commit is the rename of the complete, fsynced folder. An attempt that begins takes older attempts' staging folders
-away first, so that the rename of one that is believed dead and is not fails. What to keep is `core.saving`.
+A commit is the rename of the complete, fsynced folder. An attempt that begins puts up a fence and takes older attempts'
+staging folders away, so that one that is believed dead and is not can neither rename what it wrote nor write anew. What
+to keep is `core.saving`.
 """
 
+import errno
 import shutil
 from collections.abc import Callable
 from hashlib import blake2b
@@ -30,8 +32,11 @@ NOTHING_LEFT = ("no checkpoint of this run can be read any more; what was reject
 class Checkpoints:
     """All checkpoints of one run, on a local or shared file system."""
 
-    def __init__(self, run: RunDir) -> None:
+    def __init__(self, run: RunDir, chain: str | None = None) -> None:
+        """Look at a run's checkpoints; with the plan's `chain`, those of another plan count as damaged."""
+        self._chain = chain
         self._folder = run.path / "checkpoints"
+        self._staging = self._folder / ".staging"
 
     def folder(self, step: int) -> Path:
         """Return where the checkpoint of a step is, if it is committed."""
@@ -39,33 +44,39 @@ class Checkpoints:
 
     def staging(self, attempt: int, step: int) -> Path:
         """Return where an attempt writes the checkpoint of a step."""
-        return self._folder / ".staging" / f"{attempt:03d}" / _name(step)
+        return self._staging / f"{attempt:03d}" / _name(step)
 
     def fence(self, attempt: int) -> None:
-        """Take away what attempts before this one were writing. Raises OSError."""
-        for folder in sorted(self._folder.glob(".staging/*")):
+        """Keep attempts before this one from committing, and take away what they were writing. Raises OSError."""
+        self._staging.mkdir(parents=True, exist_ok=True)
+        # The fence first: a folder that is made before it is seen below, one that is made after it is given up.
+        (self._staging / f"fence-{attempt:03d}").touch()
+        for folder in sorted(self._staging.glob("[0-9]*")):
             number, _, gone = folder.name.partition("-")
             if int(number) < attempt:
                 taken = folder if gone else folder.rename(folder.with_name(f"{number}-gone"))
                 shutil.rmtree(taken, ignore_errors=True)
 
     def open_staging(self, attempt: int, step: int) -> Path:
-        """Make an attempt's folder for a step, without what an earlier try may have left, and return it."""
+        """Make an attempt's folder for a step and return it. Raises OSError if a later attempt has begun."""
         folder = self.staging(attempt, step)
         folder.mkdir(parents=True, exist_ok=True)
+        later = [int(path.name.removeprefix("fence-")) for path in self._staging.glob("fence-*")]
+        if (newest := max(later, default=0)) > attempt:
+            raise OSError(errno.EPERM, f"attempt {newest} has taken over from attempt {attempt}")
         return folder
 
     def write_index(self, folder: Path, name: str, size: int, block: int, areas: tuple[Area, ...],
                     pieces: tuple[Piece, ...]) -> RankFile:
         """Put a rank file's index beside it and return how the manifest names the two."""
         text = FileIndex(block=block, areas=areas, pieces=pieces).model_dump_json().encode()
-        write_atomic(folder / f"{name}.json", (text,))
+        write_atomic(folder / f"{name}.json", (text,), make_folder=False)
         return RankFile(name=name, bytes=size, index_digest=_digest(text))
 
     def commit(self, manifest: Manifest) -> None:
         """Make the checkpoint exist. Raises OSError if another attempt has taken its folder away."""
         staged, final = self.staging(manifest.attempt, manifest.step), self.folder(manifest.step)
-        write_atomic(staged / MANIFEST, (manifest.to_json().encode(),))
+        write_atomic(staged / MANIFEST, (manifest.sealed().to_json().encode(),), make_folder=False)
         if final.exists():
             # Of another lineage: this attempt continued from an earlier step.
             self.reject(manifest.step)
@@ -81,7 +92,10 @@ class Checkpoints:
         """Return a checkpoint's manifest, the sizes of its files compared. Raises Damaged."""
         folder = self.folder(step)
         try:
-            manifest = Manifest.from_json((folder / MANIFEST).read_bytes())
+            text = (folder / MANIFEST).read_bytes()
+            manifest = Manifest.from_json(text)
+            if manifest.sealed().to_json().encode() != text:
+                raise Damaged(f"{MANIFEST} is damaged")
             for file in manifest.files:
                 if (size := (folder / file.name).stat().st_size) != file.bytes:
                     raise Damaged(f"{file.name} has {size} bytes where {file.bytes} were written")
@@ -91,6 +105,8 @@ class Checkpoints:
             raise Damaged(f"{MANIFEST} is not a manifest") from None
         if manifest.step != step:
             raise Damaged(f"{MANIFEST} is of step {manifest.step}")
+        if self._chain not in (None, manifest.chain):
+            raise Damaged(f"{MANIFEST} is of another run ({manifest.run}) or plan")
         return manifest
 
     def newest(self, rejected: Callable[[int, str], None]) -> int | None:

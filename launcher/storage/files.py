@@ -5,12 +5,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def write_atomic(path: Path, chunks: Iterable[bytes], *, durable: bool = True) -> None:
+def write_atomic(path: Path, chunks: Iterable[bytes], *, durable: bool = True, make_folder: bool = True) -> None:
     """Write a file so that readers see the old content or the new one, never a part of either.
 
-    With `durable`, content and name survive a power failure once this returns.
+    With `durable`, content and name survive a power failure once this returns. Without `make_folder` a folder that is
+    gone, because somebody took it away, is an error.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if make_folder:
+        path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(3).hex()}")
     try:
         with temporary.open("wb") as file:

@@ -1,6 +1,7 @@
 """What is not acted on is said."""
 
 from launcher.core.not_yet import not_yet
+from launcher.core.recipe import Recipe
 from launcher.storage.recipes import load_recipe
 
 
@@ -16,3 +17,8 @@ def test_a_recipe_that_asks_for_more_is_told() -> None:
 
 def test_a_recipe_that_asks_for_nothing_more_is_not() -> None:
     assert said("quickstart") == []
+
+
+def test_a_recipe_that_was_stored_and_read_again_asks_for_no_more() -> None:
+    loaded = load_recipe("quickstart")
+    assert not_yet(Recipe.from_json(loaded.recipe.to_json()), loaded.ds_template) == []

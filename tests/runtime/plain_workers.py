@@ -21,7 +21,8 @@ LIMIT_S = 250
 def attempt_plan(plan: RunPlan, world_size: int, ds_config: dict[str, Any], micro_batch: int, *, attempt: int = 1,
                  resume: int | None = None) -> AttemptPlan:
     node = Node(name="here", address="127.0.0.1", slots=world_size, cores=2)
-    return AttemptPlan(attempt=attempt, resume=resume, plan=plan.chain(), cluster=Cluster(nodes=(node,)), world_size=world_size,
+    return AttemptPlan(attempt=attempt, resume=resume, plan=plan.chain(), cluster=Cluster(nodes=(node,)),
+                       world_size=world_size,
                        ranks=tuple(RankPlace(rank=rank, node=0, local_rank=rank) for rank in range(world_size)),
                        data_parallel=world_size, micro_batch=micro_batch, device="cpu", threads=1, ds_config=ds_config)
 

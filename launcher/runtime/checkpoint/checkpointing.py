@@ -78,5 +78,6 @@ class Checkpointing:
             parent=self._parent, cursor=cursor_after(plan, step), consumed=consumed_after(plan, step),
             optimizer_step=self._state.updates, world_size=self._attempt.world_size,
             zero_stage=self._attempt.ds_config["zero_optimization"]["stage"], precision=plan.model.precision,
-            committed_at=0.0, versions={name: version(name) for name in VERSIONS}, files=(),
+            committed_at=0.0, versions={name: version(name) for name in VERSIONS},
+            shapes=self._state.shapes, files=(),
         )

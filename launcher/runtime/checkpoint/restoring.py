@@ -27,7 +27,7 @@ def restore(orders: WorkerOrders, engine: TrainEngine, run: RunDir,
     if attempt.ds_config["zero_optimization"]["stage"] != 3:
         return None, 0
     state = Zero3State(engine.deepspeed, orders.rank, dist.get_world_size())
-    exchange, checkpoints = Exchange(new_group(), orders.rank, attempt.world_size), Checkpoints(run)
+    exchange, checkpoints = Exchange(new_group(), orders.rank, attempt.world_size), Checkpoints(run, plan.chain())
     parent = None
     if attempt.resume is not None:
         reporter.phase("loading", attempt.resume)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from launcher.core.slices import Slice, zero3_slice
+from launcher.runtime.partitions import whole_shape
 
 MASTER, MOMENTS = "master", ("exp_avg", "exp_avg_sq")
 
@@ -47,6 +48,12 @@ class Zero3State:
             state = self._moments(master)
             for kind, tensor in ((MASTER, master), *((name, state[name]) for name in MOMENTS)):
                 yield Flat(tensor.detach(), self._parts(kind, group))
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the whole shape of every parameter that is trained."""
+        return {self._names[id(parameter)]: whole_shape(parameter)
+                for group in self._zero.fp16_groups for parameter in group}
 
     @property
     def updates(self) -> int:

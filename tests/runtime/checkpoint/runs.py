@@ -19,13 +19,15 @@ from tests.runtime.tiny import make_plan, write_model, write_source, zero_config
 EVERY_STEP = CheckpointPolicy(every="1 steps", keep=100)
 
 
-def three_stages(folder: Path, *, precision: str = "fp32", stage_rows: tuple[int, ...] = (13, 12, 7)) -> RunPlan:
+def three_stages(folder: Path, *, precision: str = "fp32", stage_rows: tuple[int, ...] = (13, 12, 7),
+                 dropout: float = 0.1) -> RunPlan:
     """Prepare data and a model with dropout, and plan three stages with partial last steps."""
     cache = LocalStore(folder / "cache")
     indexes = [write_source(cache, name, 40, seed) for seed, name in enumerate(("sums", "words"))]
     base = write_model(folder / "base")
     config = base / "config.json"
-    config.write_text(config.read_text().replace('"attention_dropout": 0.0', '"attention_dropout": 0.1'))
+    assert '"attention_dropout": 0.0' in config.read_text()
+    config.write_text(config.read_text().replace('"attention_dropout": 0.0', f'"attention_dropout": {dropout}'))
     model = ModelChoice.model_validate({"path": str(base), "precision": precision, "attention": "eager"})
     return make_plan(indexes, model, rows_per_step=5, stage_rows=stage_rows)
 

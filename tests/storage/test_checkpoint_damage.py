@@ -1,0 +1,142 @@
+"""Whatever happens to the files of a checkpoint is found out before a byte of it is used."""
+
+import os
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from launcher.core.cursor import Cursor
+from launcher.core.errors import PlatformError
+from launcher.core.manifest import Manifest, Piece
+from launcher.storage.checkpoints import Checkpoints
+from launcher.storage.run_dir import RunDir
+from launcher.storage.slice_files import Buffer, Copy, Damaged, block_size, read_copies, write_buffers
+
+ELEMENTS = 40_000
+
+
+def commit(checkpoints: Checkpoints, step: int, *, chain: str = "c", ranks: int = 2) -> None:
+    """Commit a checkpoint of two ranks with random content."""
+    folder, files = checkpoints.open_staging(1, step), []
+    for rank in range(ranks):
+        content = random.Random(step * 10 + rank).randbytes(ELEMENTS * 4)
+        block, areas = write_buffers(folder / f"rank-{rank:03d}.bin", [Buffer(memoryview(content), "float32")])
+        piece = Piece(name="master/w", low=rank * ELEMENTS, length=ELEMENTS, total=ranks * ELEMENTS, area=0, start=0)
+        files.append(checkpoints.write_index(folder, f"rank-{rank:03d}.bin", len(content), block, areas, (piece,)))
+    checkpoints.commit(Manifest(
+        run="r", chain=chain, attempt=1, step=step, kind="periodic", parent=None, cursor=Cursor(step=step), consumed={},
+        optimizer_step=step, world_size=ranks, zero_stage=3, precision="fp32", committed_at=0.0, versions={},
+        shapes={}, files=tuple(files)))
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> Checkpoints:
+    found = Checkpoints(RunDir(tmp_path), "c")
+    for step in (4, 8):
+        commit(found, step)
+    return found
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[random.randrange(len(data))] ^= 1 << random.randrange(8)
+    path.write_bytes(data)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def blank(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def exchange(path: Path) -> None:
+    """Swap the files of two ranks."""
+    other = path.with_name(path.name.replace("000", "001"))
+    shutil.move(path, path.with_name("away"))
+    shutil.move(other, path)
+    shutil.move(path.with_name("away"), other)
+
+
+def older(path: Path) -> None:
+    """Put the same file of another step in its place."""
+    shutil.copyfile(path.parent.parent / "step-00000004" / path.name, path)
+
+
+DATA, INDEX, MANIFEST = "rank-000.bin", "rank-000.bin.json", "manifest.json"
+CASES: list[tuple[Callable[[Path], None], str]] = [
+    *((damage, name) for damage in (cut, blank, os.unlink) for name in (DATA, INDEX, MANIFEST)),
+    *((damage, name) for damage in (exchange, older) for name in (DATA, INDEX)),
+    *((flip, name) for name in (DATA, INDEX) for _ in range(20)),
+]
+
+
+@pytest.mark.parametrize(("damage", "name"), CASES)
+def test_a_damaged_file_is_found(checkpoints: Checkpoints, damage: Callable[[Path], None], name: str) -> None:
+    checkpoints.verify(8)
+    damage(checkpoints.folder(8) / name)
+    with pytest.raises(Damaged, match=r"rank-000|rank-001|manifest"):
+        checkpoints.verify(8)
+    checkpoints.verify(4)
+
+
+def test_a_flipped_bit_in_a_manifest_is_found(checkpoints: Checkpoints) -> None:
+    whole = checkpoints.verify(8)
+    text = (checkpoints.folder(8) / MANIFEST).read_bytes()
+    for place in range(0, len(text), 7):
+        flipped = bytearray(text)
+        flipped[place] ^= 1 << random.randrange(8)
+        (checkpoints.folder(8) / MANIFEST).write_bytes(flipped)
+        with pytest.raises(Damaged):
+            checkpoints.verify(8)
+    (checkpoints.folder(8) / MANIFEST).write_bytes(text)
+    assert checkpoints.verify(8) == whole and whole.files
+
+
+def test_the_one_before_is_taken_and_the_damaged_one_kept_for_people(checkpoints: Checkpoints) -> None:
+    cut(checkpoints.folder(8) / DATA)
+    told: list[tuple[int, str]] = []
+    assert checkpoints.newest(lambda step, reason: told.append((step, reason))) == 4
+    assert told == [(8, f"{DATA} has {ELEMENTS * 4 - 1} bytes where {ELEMENTS * 4} were written")]
+    assert checkpoints.committed() == [4]
+    assert [path.name for path in (checkpoints.folder(4).parent / ".rejected").iterdir()] == ["step-00000008-0"]
+
+
+def test_a_manifest_of_another_run_is_not_believed(tmp_path: Path, checkpoints: Checkpoints) -> None:
+    other = Checkpoints(RunDir(tmp_path / "other"))
+    commit(other, 9, chain="d")
+    shutil.copytree(other.folder(9), checkpoints.folder(9))
+    told: list[str] = []
+    assert checkpoints.newest(lambda step, reason: told.append(reason)) == 8
+    assert "another run" in told[0]
+
+
+def test_a_run_that_saved_never_begins_again_in_silence(checkpoints: Checkpoints) -> None:
+    for step in (4, 8):
+        blank(checkpoints.folder(step) / MANIFEST)
+    with pytest.raises(PlatformError, match="no checkpoint of this run can be read"):
+        checkpoints.newest(lambda step, reason: None)
+    with pytest.raises(PlatformError, match="no checkpoint of this run can be read"):
+        checkpoints.newest(lambda step, reason: None)
+
+
+def test_a_part_is_read_without_the_rest_and_checked(checkpoints: Checkpoints) -> None:
+    manifest = checkpoints.manifest(8)
+    file, path = manifest.files[0], checkpoints.folder(8) / DATA
+    index = checkpoints.index(8, file)
+    whole = path.read_bytes()
+    for start, length in ((0, 1), (4096, 4096), (5000, 100_000), (ELEMENTS * 4 - 3, 3)):
+        into = bytearray(length)
+        read = read_copies(path, index, [Copy(0, start, memoryview(into))])
+        assert into == whole[start : start + length] and read <= length + 2 * index.block
+    flip(path)
+    with pytest.raises(Damaged):
+        read_copies(path, index, [Copy(0, 0, memoryview(bytearray(ELEMENTS * 4)))])
+
+
+def test_blocks_are_small_in_small_files_and_few_in_large_ones() -> None:
+    assert [block_size(total) for total in (0, 10**6, 10**8, 10**10, 10**12)] == [4096, 4096, 32768, 1 << 20, 1 << 20]
