@@ -67,8 +67,9 @@ def save(name: str, results: dict[str, Any], more_packages: Sequence[str] = ()) 
     """Write a benchmark's results beside what they were measured on."""
     cpu = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().split("\n")
            if line.startswith("model name")]
+    versions = {package: version(package) for package in (*PACKAGES, *more_packages)}
     facts = {"measured": time.strftime("%Y-%m-%d"), "cpu": cpu[0] if cpu else "", "cores": os.cpu_count(),
-             "python": platform.python_version(), "versions": {package: version(package) for package in (*PACKAGES, *more_packages)}}
+             "python": platform.python_version(), "versions": versions}
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(facts | results, indent=1) + "\n")

@@ -16,11 +16,11 @@ from typing import Any
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1",
                "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
 
-import numpy as np  # noqa: E402
-import typer  # noqa: E402
+import numpy as np
+import typer
 
-from benchmarks.harness import save, spread  # noqa: E402
-from launcher.core.packing import pack  # noqa: E402
+from benchmarks.harness import save, spread
+from launcher.core.packing import pack
 
 CAPACITY, MEDIAN, SIGMA = 4096, 350, 1.0
 MOST_SECONDS, LEAST_FILL = 3.0, 0.999
@@ -49,7 +49,8 @@ def trl(lengths: np.ndarray, folder: Path) -> dict[str, float]:
     tokens = pa.ListArray.from_arrays(offsets, pa.array(np.zeros(int(lengths.sum()), np.int32)))
     documents = Dataset(pa.table({"input_ids": tokens}))
     begin = time.perf_counter()
-    copied = documents.with_format("arrow").map(lambda table: table, batched=True, cache_file_name=str(folder / "copy.arrow"))
+    arrow = documents.with_format("arrow")
+    copied = arrow.map(lambda table: table, batched=True, cache_file_name=str(folder / "copy.arrow"))
     copy_seconds = time.perf_counter() - begin
     begin = time.perf_counter()
     packed = pack_dataset(documents, CAPACITY, "bfd", map_kwargs={"cache_file_name": str(folder / "packed.arrow")})
@@ -69,7 +70,7 @@ def main(rounds: int = 5, count: int = 10_000_000, beside: int = 1_000_000, seed
     for number in range(rounds):
         with tempfile.TemporaryDirectory() as name:
             steps = [("launcher", lambda: ours(lengths)), ("launcher, as many as TRL", lambda: ours(lengths[:beside])),
-                     ("trl", lambda: trl(lengths[:beside], Path(name)))]  # noqa: B023
+                     ("trl", lambda: trl(lengths[:beside], Path(name)))]
             for who, step in steps if number % 2 == 0 else reversed(steps):
                 found[who].append(step())
                 print(f"round {number + 1}: {who} {found[who][-1]['seconds']:.3f} s", flush=True)
