@@ -52,3 +52,18 @@ def test_a_run_goes_on_bit_for_bit_from_every_step(tmp_path: Path, precision: st
         run, rest = resumed(tmp_path, plan, step)
         assert told(rest) == told(whole)[step:], f"from step {step}"
         assert equal(state(run, plan.steps), final), f"from step {step}"
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_is_told_and_the_one_before_is_taken(tmp_path: Path) -> None:
+    plan, whole = unbroken(tmp_path, "fp32")
+    run = copy_until(tmp_path / "whole", 5, tmp_path / "damaged")
+    data = run / "checkpoints/step-00000005/rank-001.bin"
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 1
+    data.write_bytes(content)
+    rest = train(tmp_path, run, plan, 2, attempt=2, resume=5)
+    assert rest.exit_codes == [0, 0], rest.failures()
+    assert [(event["step"], event["reason"][:28]) for event in rest.of("checkpoint_rejected")] == [
+        (5, "rank 1: rank-001.bin is dama")]
+    assert told(rest) == told(whole)[4:]
