@@ -26,7 +26,8 @@ many_examples = settings(examples, max_examples=500)
 # What has broken masks: short answers that occur elsewhere, white space, scaffolding in the words, characters of
 # several code points or directions, and private-use ones such as the marks are made of.
 FRAGMENTS = [
-    "", "3", "It is 3", "Ada", " ", "\n", "\n\n", "  two", "\t", "a\u0301", "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "", "3", "It is 3", "Ada", " ", "\n", "\n\n", "  two", "\t", "a\u0301",
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467",
     "\U0001f600", "\u0645\u0631\u062d\u0628\u0627", "\u202e", "\ufb01", "\u65e5\u672c", "\ue0a5", "\ue0a6turn0",
     "\u2581", "\u2028", "<|im_start|>assistant\n", "<|im_end|>", "[/INST]", "[INST] hi", "</s>", "<s>", "Assistant:\n",
     "<|assistant|>\n", "<start_of_turn>model\n", "<|start_header_id|>assistant<|end_header_id|>\n\n", "<tool_call>",

@@ -11,7 +11,8 @@ TURN_TOKENS = ["<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_heade
 LETTERS = [chr(letter) for letter in range(32, 127)]
 # Rendered chats: what a tokenizer is trained on, it merges, across the borders of turns too.
 TEXTS = ["Assistant:\nAda has seven apples.\n\nUser:\nHow many?", "<|assistant|>\nIt is 7.",
-         "user\nassistant\n\n hello", "<think>\n\n</think>\n\nAnswer [/INST] It is", "model\nIt is", "  two  blanks\n\n\nlines"] * 4
+         "user\nassistant\n\n hello", "<think>\n\n</think>\n\nAnswer [/INST] It is", "model\nIt is",
+         "  two  blanks\n\n\nlines"] * 4
 
 
 def _wrapped(backend: Tokenizer, **tokens: str) -> PreTrainedTokenizerFast:
