@@ -85,7 +85,8 @@ def write_recipe(folder: Path, base: Path, data: Path) -> Path:
 
 def call(*command: str) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run([sys.executable, "-m", *command], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-m", *command], env=environment, capture_output=True, text=True,
+                          check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
