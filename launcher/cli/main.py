@@ -129,6 +129,18 @@ def prepare_command(
     prepare_recipe(recipe, overrides or [], cache, show, as_json)
 
 
+@app.command("checkpoints")
+def checkpoints_command(
+    run: RunArgument, as_json: JsonOption = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Read every block again, and prove from the journal that "
+                                         "the run consumed exactly the plan's rows.")] = False,
+) -> None:
+    """List a run's checkpoints, and prove them."""
+    from launcher.cli.checkpoints import checkpoints
+
+    checkpoints(run, verify=verify, as_json=as_json)
+
+
 @app.command("schema")
 def schema_command() -> None:
     """Print the recipe's JSON Schema, for editors."""

@@ -6,7 +6,6 @@ sources and lays them out. Labels are shifted here, so position t of `labels` is
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from launcher.core.dealing import deal
 from launcher.core.mixing import locate
 from launcher.core.run_plan import RunPlan
 from launcher.data.packed import PackedRow, PackedSplit
+from launcher.data.row_digest import rows_digest
 
 KINDS = ("ids", "positions", "labels")
 IGNORED = -100
@@ -95,12 +95,8 @@ class Batches:
         return StepRows(places, supervised, tokens, rows)
 
     def digest(self, rows: StepRows) -> str:
-        """Return the journal's `rows_digest`: BLAKE2b-128 over a line `source:index` per document."""
-        digest = blake2b(digest_size=16)
-        for place in rows.places:
-            for document in self._splits[place.source].row(place.index).documents:
-                digest.update(f"{place.source}:{document}\n".encode())
-        return digest.hexdigest()
+        """Return the journal's `rows_digest`."""
+        return rows_digest(((place.source, place.index) for place in rows.places), self._splits)
 
     def of_rank(self, rows: StepRows, rank: int, data_parallel: int, micro_batch: int) -> list[MicroBatch]:
         """Return a rank's micro-batches; as many as every other rank's."""

@@ -1,0 +1,55 @@
+"""The ledger: which steps of a journal count, and the proof that together they consumed what the plan names.
+
+A step that was redone after a restart appears again; what counts is the line of attempts that led to the present. What
+digest a step should have follows from plan and data, which the caller looks up.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from launcher.core.run_plan import RunPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What the ledger comes to."""
+
+    steps: int
+    """Steps that count, from 1 on."""
+    rows: int
+    """Rows they consumed."""
+    problems: tuple[str, ...]
+    """What is missing or wrong; empty if the run consumed exactly the plan's rows, each once."""
+
+
+def surviving(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the `step` events of the lineage that survives, in order."""
+    steps: list[dict[str, Any]] = []
+    for event in events:
+        if event["event"] == "attempt_started":
+            _drop_from(steps, (event["resume"] or 0) + 1)
+        elif event["event"] == "step":
+            # An attempt may begin before the step it was told, when that checkpoint turned out damaged.
+            _drop_from(steps, event["step"])
+            steps.append(event)
+    return steps
+
+
+def prove(plan: RunPlan, steps: list[dict[str, Any]], digest_of: Callable[[int], str]) -> Proof:
+    """Compare every surviving step with the plan: none missing, none twice, each with the rows it should have."""
+    problems: list[str] = []
+    for number, event in enumerate(steps, 1):
+        if event["step"] != number:
+            problems.append(f"step {number} is missing in the journal")
+            break
+        if event["rows_digest"] != digest_of(number):
+            problems.append(f"step {number} consumed other rows than the plan names (attempt {event['attempt']})")
+    good = len(steps) if not problems else 0
+    rows = sum(len(plan.rows_of(number)) for number in range(1, good + 1))
+    return Proof(len(steps), rows, tuple(problems))
+
+
+def _drop_from(steps: list[dict[str, Any]], step: int) -> None:
+    while steps and steps[-1]["step"] >= step:
+        steps.pop()
