@@ -83,7 +83,8 @@ def tokenizer_fingerprint(recipe: Recipe, sources: tuple[SourceIdentity, ...], s
     if folder is None:
         assert recipe.model.tokenizer is not None and recipe.model.tokenizer.train is not None
         learnt_from = [(source.content, source.form, source.source.fields) for source in by_content(sources)]
-        return fingerprint(DATA_VERSION, recipe.model.tokenizer.train, chat_template(recipe) or CHAT_TEMPLATE, learnt_from)
+        template = chat_template(recipe) or CHAT_TEMPLATE
+        return fingerprint(DATA_VERSION, recipe.model.tokenizer.train, template, learnt_from)
     files = {name: content_hash(folder / name, store) for name in TOKENIZER_FILES if (folder / name).is_file()}
     if not files:
         raise UserError(f"{folder}: has no tokenizer; say where it is with model.tokenizer.path")
@@ -102,7 +103,7 @@ def by_content(sources: tuple[SourceIdentity, ...]) -> list[SourceIdentity]:
 
 
 def _identify(name: str, source: Source, store: Store) -> SourceIdentity:
-    files, holdout = open_source(source, name), open_holdout(source, name)
+    files, holdout = open_source(source, name, store), open_holdout(source, name, store)
     # First what is quick to find wrong, then the hash of what may be large.
     first = files.first_row() if files.light else _first_row(files, store)
     fields = _fields(source)

@@ -1,8 +1,9 @@
 """From what a recipe names to rows: files, globs, folders, URLs, saved datasets and hub ids, in all their formats.
 
-    open_source(source, name) -> SourceFiles      all files of a source, found and checked, nothing read yet
-    open_holdout(source, name) -> SourceFiles | None      those of `holdout.path`, read in the same way
-    SourceFiles.batches() -> Iterator[RowBatch]   rows as they were read, to be parsed where they are used
+    open_source(source, name, store) -> SourceFiles      all files of a source, found and checked, nothing read yet
+    open_holdout(source, name, store) -> SourceFiles | None      those of `holdout.path`, read in the same way
+    SourceFiles.batches() -> Iterator[RowBatch]          rows as they were read, to be parsed where they are used
+    SourceFiles.content(store), .check_unchanged()       what the bytes are known by, and whether they still are
     RowBatch.rows() -> Iterator[Row | BadRow]
 
 `sources` finds the files, `parts` says what one file offers, `formats` which format it has, and each format has a

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from launcher.core.errors import DataInvalid
 from launcher.core.recipe_sources import Source
 from launcher.data.reading.formats import FORMATS
-from launcher.data.reading.hub import HubTable
+from launcher.data.reading.hub import HubTable, find_commit
 from launcher.data.reading.parts import FilePart, Part
 from launcher.data.reading.places import LocalPlace, RemotePlace, remote_told
 from launcher.data.reading.splits import choose_split
@@ -29,14 +29,15 @@ from launcher.storage.data_paths import (
     local_files,
     problem_with,
 )
+from launcher.storage.store import Store
 from launcher.storage.typed_paths import is_file, is_folder
 
 
-def find_parts(source: Source, paths: tuple[str, ...]) -> tuple[Part, ...]:
+def find_parts(source: Source, paths: tuple[str, ...], store: Store | None) -> tuple[Part, ...]:
     """Return the parts that paths mean; `source` says which split, subset and revision. Raises DataInvalid."""
     absolute = [absolute_data_path(path, Path()) for path in paths]
     _check_choices(source, absolute)
-    return tuple(part for path in absolute for part in _parts(source, path))
+    return tuple(part for path in absolute for part in _parts(source, path, store))
 
 
 def _check_choices(source: Source, paths: list[str]) -> None:
@@ -53,9 +54,9 @@ def _saved(folder: Path) -> bool:
     return is_file(folder / SAVED_DATASET) or is_file(folder / SAVED_SPLITS)
 
 
-def _parts(source: Source, path: str) -> list[Part]:
+def _parts(source: Source, path: str, store: Store | None = None) -> list[Part]:
     if (name := hub_id(path)) is not None:
-        return [HubTable(name, source.subset, source.split, source.revision)]
+        return [HubTable(name, source.subset, source.split, find_commit(name, source.revision or "main", store))]
     if is_url(path):
         return _remote(path)
     if is_folder(Path(path)):

@@ -1,7 +1,7 @@
 """Datasets of the Hugging Face hub, through `datasets`: fetched once, then memory-mapped.
 
-Decides which commit is read: the one said, else the one in the hub's cache, else the newest. Data in the cache is used
-without asking the network, so that a run which starts again finds what it began with, also on a node without network.
+Decides which commit is read: the one said, else the one that was the newest when it was first asked for, as the store
+remembers. So a run that starts again finds what it began with, whatever was pushed since, and without network.
 """
 
 import re
@@ -27,17 +27,15 @@ class HubTable:
 
     light = headed = False
 
-    def __init__(self, name: str, subset: str | None, split: str | None, revision: str | None) -> None:
-        """Find the commit. Raises DataInvalid if there is no such dataset or revision, or no network to ask."""
+    def __init__(self, name: str, subset: str | None, split: str | None, commit: str) -> None:
         self.path = f"hub:{name}"
-        self._name, self._subset, self._split = name, subset, split
-        self._commit = _commit(name, revision or "main")
+        self._name, self._subset, self._split, self._commit = name, subset, split, commit
         self._dataset: Dataset | None = None
 
     @property
     def size(self) -> int:
-        """Return the bytes of the table, once it is loaded; nothing else needs it."""
-        return 0 if self._dataset is None else int(self._dataset.data.nbytes)
+        """Return the bytes of the table."""
+        return int(self._load().data.nbytes)
 
     def stamp(self) -> Stamp:
         """Return the commit."""
@@ -66,10 +64,17 @@ class HubTable:
         return self._dataset
 
 
-def _commit(name: str, revision: str) -> str:
+def find_commit(name: str, revision: str, store: Store | None) -> str:
+    """Return the commit that a branch, tag or commit means. Raises DataInvalid if it cannot be found out."""
     if COMMIT.fullmatch(revision):
         return revision
-    return _cached_commit(name, revision) or _asked_commit(name, revision)
+    key = f"hashes/hub-{fingerprint(name, revision)}"
+    if store is not None and store.exists(key):
+        return store.get(key).decode()
+    commit = _asked_commit(name, revision)
+    if store is not None:
+        store.put(key, commit.encode())
+    return commit
 
 
 def _cached_commit(name: str, revision: str) -> str | None:
@@ -93,6 +98,8 @@ def _asked_commit(name: str, revision: str) -> str:
         raise DataInvalid(f"hub:{name}: there is no such local path, nor such a dataset on the Hugging Face hub; check "
                           "the name, and HF_TOKEN if it is private") from None
     except Exception as error:  # what is under the hub's client raises as it likes
+        if (found := _cached_commit(name, revision)) is not None:
+            return found
         raise DataInvalid(f"hub:{name}: there is no such local path, and the Hugging Face hub cannot be asked "
                           f"({first_line(error)}); check the name, the network and HF_TOKEN") from None
     return str(found)

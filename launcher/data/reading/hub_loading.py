@@ -1,8 +1,9 @@
 """Loading a hub dataset with `datasets`, quietly, with one message for whatever goes wrong.
 
-Decides nothing of its own: `datasets` knows the hub's formats, `reading.finding` which split is meant.
+Decides nothing of its own: `datasets` knows the hub's formats, `reading.splits` which split is meant.
 """
 
+import logging
 from typing import TYPE_CHECKING
 
 from launcher.core.errors import DataInvalid
@@ -18,8 +19,12 @@ def load(name: str, subset: str | None, split: str | None, commit: str) -> "Data
     import datasets
 
     datasets.disable_progress_bars()
+    for library in ("datasets", "huggingface_hub"):
+        # Their advice, such as on a missing dataset card, would stand between launcher's own lines.
+        logging.getLogger(library).setLevel(logging.ERROR)
     try:
         builder = datasets.load_dataset_builder(name, subset, revision=commit)
+        _check_commit(name, commit, builder.hash)
         builder.download_and_prepare()
         chosen = choose_split(f"hub:{name}", split, list(builder.info.splits or {}))
         dataset = builder.as_dataset(chosen)
@@ -30,6 +35,13 @@ def load(name: str, subset: str | None, split: str | None, commit: str) -> "Data
         raise DataInvalid(f"hub:{name}: cannot be loaded ({_whole(error)}); {hint}") from None
     assert isinstance(dataset, datasets.Dataset)
     return dataset
+
+
+def _check_commit(name: str, wanted: str, found: str | None) -> None:
+    """Raise DataInvalid for another commit: without network `datasets` takes the newest it has, whatever is asked."""
+    if found != wanted:
+        raise DataInvalid(f"hub:{name}: commit {wanted[:12]} cannot be fetched, and the cache of datasets offers "
+                          f"{str(found)[:12]} in its place; check the network, or say revision: {found}")
 
 
 def _whole(error: Exception) -> str:

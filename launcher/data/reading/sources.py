@@ -92,13 +92,16 @@ class SourceFiles:
         return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
-def open_source(source: Source, name: str) -> SourceFiles:
-    """Return a source's files. Raises DataInvalid for what is not there, without reading any row."""
-    return SourceFiles(name, find_parts(source, source.paths), source.skip_bad > 0)
+def open_source(source: Source, name: str, store: Store | None = None) -> SourceFiles:
+    """Return a source's files. Raises DataInvalid for what is not there, without reading any row.
+
+    The store remembers which commit an id of the hub meant when it was first asked for.
+    """
+    return SourceFiles(name, find_parts(source, source.paths, store), source.skip_bad > 0)
 
 
-def open_holdout(source: Source, name: str) -> SourceFiles | None:
+def open_holdout(source: Source, name: str, store: Store | None = None) -> SourceFiles | None:
     """Return the files of a source's `holdout.path`, or None if it has none. Raises DataInvalid as `open_source`."""
     if source.holdout.path is None:
         return None
-    return SourceFiles(name, find_parts(source, (source.holdout.path,)), source.skip_bad > 0)
+    return SourceFiles(name, find_parts(source, (source.holdout.path,), store), source.skip_bad > 0)
