@@ -12,7 +12,7 @@ model would write is learnt: from the header on, as far as the template writes i
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from launcher.data.marks import FOUND_MARK, MARK, Found, common_start, end_after, find_words
+from launcher.data.marks import FOUND_MARK, MARK, Found, common_start, find_words
 from launcher.data.messages import Message
 from launcher.data.rendered import Rendered, Span
 from launcher.data.templating import Template
@@ -140,15 +140,16 @@ class _Chat:
         """Return where the turn ends: with the token that ends a chat which ends with this turn."""
         words = MARK.format(last.mark)
         tail = self._template.write(self._marked[:turn + 1], self._tools).rpartition(words)[2]
-        name = self._template.end_token
-        ends = [tail.rfind(name) + len(name)] if name and name in tail else \
-            [match.end() for match in self._template.end.finditer(tail)][-1:] if self._template.end else []
+        tokens = self._template.token.finditer(tail) if self._template.token else ()
+        ends = [tail.rfind(end) + len(end) for end in self._template.ends if end in tail]
+        ends += [token.end() for token in tokens][-1:]
         if not ends:
             raise ValueError(NO_END)
-        if not self._text.startswith(tail[:ends[0]], last.words[1]):
+        found = next((end for end in ends if self._text.startswith(tail[:end], last.words[1])), None)
+        if found is None:
             raise ValueError(f"the chat template ends message {turn + 1} otherwise where a turn follows it, so what is "
                              f"learnt cannot be told; {ELSE}")
-        return last.words[1] + ends[0]
+        return last.words[1] + found
 
 
 NO_END = ("the chat template writes no token that ends an assistant turn, so the model would never learn to stop; end "
@@ -158,7 +159,7 @@ NO_END = ("the chat template writes no token that ends an assistant turn, so the
 def plain_span(template: Template, text: str, found: Found) -> Span:
     """Return the span of plain words: with the white space before them that the model writes, and their end token."""
     start, words_end = found.words
-    end = end_after(template.end, text, words_end)
+    end = template.end_after(text, words_end)
     if end is None or end > found.until:
         raise ValueError(NO_END)
     return with_lead(template, text, start), end

@@ -51,12 +51,6 @@ def find_words(text: str, marked: str, words: Sequence[str]) -> list[Found] | No
     return [Found(mark, span, until) for (mark, span), until in zip(found, ends, strict=True)]
 
 
-def end_after(end: "re.Pattern[str] | None", after: str, start: int = 0) -> int | None:
-    """Return where the token ends that stands, but for white space, at a place; None if there is none."""
-    match = end.match(after, start) if end else None
-    return match.end() if match else None
-
-
 def common_start(one: str, other: str) -> int:
     """Return how many characters two texts have in common from their beginning."""
     differing = (place for place, (left, right) in enumerate(zip(one, other, strict=False)) if left != right)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from launcher.data.marks import MARK, end_after
+from launcher.data.marks import MARK, common_start
 from launcher.data.messages import Message
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ PINNED_DATE = """\
 {%- endmacro -%}
 """
 ASKED: list[Message] = [{"role": "user", "content": "Hello."}]
+THOUGHT = re.compile("think|thought", re.IGNORECASE)
+"""In what a template writes before the words of a turn without thoughts: a block that is empty, and not learnt."""
 HIDDEN = ("learn",)
 """What the data says to launcher, not to the template."""
 
@@ -39,9 +41,12 @@ class Template:
                              "the tokenizer of an instruction-tuned model")
         self._tokenizer = tokenizer
         self._pinned: dict[bool, str] = {}
-        self.end = _end_pattern(tokenizer)
-        """Matches the token that ends a turn, with white space before it."""
-        self.header, self.lead, self.end_token = self._probe()
+        names = _names(tokenizer)
+        self.token = re.compile(rf"\s*(?:{names})") if names else None
+        """Matches a token that may end a turn, with white space before it."""
+        self.tokens = re.compile(rf"\s*(?:{names})+") if names else None
+        """Matches several without white space between."""
+        self.header, self.lead, self.ends = self._probe()
 
     def write(self, messages: Sequence[Message], tools: list[dict[str, Any]] | None = None, *,
               prompt: bool = False) -> str:
@@ -71,26 +76,33 @@ class Template:
             self._pinned[tools] = PINNED_DATE + text if "strftime_now" in text else text
         return self._pinned[tools]
 
-    def _probe(self) -> tuple[str, str, str | None]:
-        """Return an assistant turn's header, the white space that the model writes before its words, and the token
-        after them. What a template does not tell stays empty: it may refuse such a short chat."""
+    def end_after(self, text: str, start: int) -> int | None:
+        """Return where the tokens end that end a turn whose words end at a place; None if there are none."""
+        if self.ends and text.startswith(self.ends[0], start):
+            return start + len(self.ends[0])
+        match = self.token.match(text, start) if self.token else None
+        return match.end() if match else None
+
+    def _probe(self) -> tuple[str, str, tuple[str, ...]]:
+        """Return an assistant turn's header, what the model writes between it and the words, and what ends the turn:
+        as many tokens as may be, or the first. What a template does not tell stays empty: it may refuse such a short
+        chat."""
         try:
             before, prompted = self.write(ASKED), self.write(ASKED, prompt=True)
             whole = self.write([*ASKED, {"role": "assistant", "content": MARK.format(0)}])
         except ValueError:
-            return "", "", None
-        header = prompted.removeprefix(before) if prompted.startswith(before) else ""
+            return "", "", ()
+        header = prompted[common_start(before, prompted):]
         shown, mark, after = whole.partition(MARK.format(0))
-        if not mark:
-            return header, "", None
-        lead = shown.removeprefix(prompted) if shown.startswith(prompted) else ""
-        end = end_after(self.end, after)
-        return header, lead if lead.isspace() else "", after[:end].lstrip() if end else None
+        between = shown.removeprefix(prompted) if mark and shown.startswith(prompted) else ""
+        written = between.isspace() or (header and not THOUGHT.search(between))
+        ends = [pattern.match(after) for pattern in (self.tokens, self.token) if pattern and mark]
+        return header, between if written else "", tuple(dict.fromkeys(end[0] for end in ends if end))
 
 
-def _end_pattern(tokenizer: "PreTrainedTokenizerFast") -> "re.Pattern[str] | None":
+def _names(tokenizer: "PreTrainedTokenizerFast") -> str:
+    """Return a pattern of what may end a turn."""
     added = {str(token) for token in tokenizer.added_tokens_decoder.values()}
     ends = added if tokenizer.bos_token == tokenizer.eos_token else added - {str(tokenizer.bos_token)}
     # Longest first, so that no token hides another that begins with it.
-    names = "|".join(re.escape(token) for token in sorted(ends, key=lambda token: (-len(token), token)))
-    return re.compile(rf"\s*(?:{names})") if names else None
+    return "|".join(re.escape(token) for token in sorted(ends, key=lambda token: (-len(token), token)))
