@@ -92,7 +92,7 @@ def watch(argv: list[str], folder: Path) -> dict[str, Any]:
     process = psutil.Process(child.pid)
     while child.poll() is None:
         together, alone, count = memory_of(process)
-        if together > most:
+        if together > 1.02 * most:
             print(f"{time.time() - begin:7.0f} s: {together / 1e6:,.0f} MB in {count} processes", flush=True)
         most, most_alone, processes = max(most, together), max(most_alone, alone), max(processes, count)
         time.sleep(0.2)
