@@ -176,14 +176,15 @@ def test_the_usual_number_of_processes():
 
 
 def test_preparing_again_takes_less_than_two_seconds(recipe, tmp_path):
-    stage = {"name": "only", "length": {"steps": 1}, "mix": {"prompts": 1}, "learning_rate": 1e-3}
+    stage = {"name": "only", "length": {"steps": 1}, "mix": {"prompts": 1, "talk": 1}, "learning_rate": 1e-3}
     text = recipe.model_dump(mode="json", include={"name", "sequence_length", "sources", "model"}, exclude_unset=True)
     (tmp_path / "recipe.yaml").write_text(json.dumps(text | {"batch": {"rows": 2}, "stages": [stage]}))
     argv = [sys.executable, "-m", "launcher.cli.main", "prepare", "recipe.yaml", "--cache", "cache"]
     best = 9.0
     for attempt in range(4):
         begin = time.perf_counter()
-        subprocess.run(argv, cwd=tmp_path, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
         if attempt:
             best = min(best, time.perf_counter() - begin)
         if best < 2:
