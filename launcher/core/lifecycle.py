@@ -35,7 +35,8 @@ from launcher.core.errors import FAILED, FINISHED, INFRASTRUCTURE, REFUSED, YIEL
 from launcher.core.failure import FailureKind, WorkerFailure
 from launcher.core.failure_report import causes, died
 
-JOURNALLED = frozenset({"stage_started", "step", "evaluation", "exported", "memory"})
+JOURNALLED = frozenset({"stage_started", "step", "evaluation", "checkpoint_committed", "checkpoint_failed",
+                        "checkpoint_rejected", "exported", "memory"})
 """Workers' events that go into the journal as they are; the others are for the controller."""
 END_STATES = (Finished, Yielded, Failed)
 PATIENCE = Patience()
