@@ -22,6 +22,10 @@ def write_atomic(path: Path, chunks: Iterable[bytes], *, durable: bool = True, m
                 file.flush()
                 os.fsync(file.fileno())
         os.replace(temporary, path)  # noqa: PTH105  (Path.replace hides that this is the atomic act)
+    except OSError as error:
+        # A full disk does not say which file it was about, and people must know which disk.
+        error.filename = error.filename or str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     if durable:
