@@ -24,7 +24,8 @@ CHUNK_BYTES = 1 << 20
 def content_hash(path: Path, store: Store) -> str:
     """Return the hash of a file's content, remembered in the store by path, size, time and inode."""
     stamp = stamp_of(path)
-    key = f"hashes/{fingerprint(str(path), *stamp)}"
+    # A name need not be text: its bytes are written out.
+    key = f"hashes/{fingerprint(ascii(str(path)), *stamp)}"
     try:
         return store.get(key).decode()
     except KeyError:

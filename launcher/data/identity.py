@@ -44,11 +44,6 @@ class SourceIdentity:
     form: Form
     loss: str
 
-    @property
-    def path(self) -> Path:
-        """Return the first file."""
-        return Path(self.files.files[0])
-
     def fingerprint(self, tokenizer: str, sequence_length: int) -> str:
         """Return what the prepared source is known by."""
         chosen = self.source.model_dump(mode="json", include=CHOSEN, exclude={"holdout": {"path"}})

@@ -6,6 +6,7 @@ Decides which of them a text is, and which local files it means, in which order.
 import glob
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from launcher.storage.shipped import DATA_PREFIX, PACKAGE
@@ -16,7 +17,8 @@ DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arr
 COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 SAVED_DATASET, SAVED_SPLITS = "state.json", "dataset_dict.json"
 """What `datasets` writes beside the arrow files of a saved dataset, and above those of several splits."""
-URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+# fsspec chains them: simplecache::s3://bucket/data.jsonl
+URL = re.compile(r"([A-Za-z0-9]+::)*[A-Za-z][A-Za-z0-9+.-]*://")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 GLOB = re.compile(r"[*?\[]")
 
@@ -49,7 +51,7 @@ def absolute_data_path(path: str, folder: Path) -> str:
 
     OWNER/NAME is a hub id where no such local path exists, unless it ends as a data file does.
     """
-    if is_url(path) or hub_id(path) is not None:
+    if not path or is_url(path) or hub_id(path) is not None:
         return path
     if path.startswith(DATA_PREFIX):
         return str(PACKAGE / path.removeprefix(DATA_PREFIX))
@@ -62,6 +64,8 @@ def problem_with(path: str) -> str | None:
     """Return why an absolute data path cannot be read, as far as a look at local folders tells; None if it may be."""
     if is_url(path) or hub_id(path) is not None:
         return None
+    if not path:
+        return "is empty; name a file, a folder, a URL or an id of the Hugging Face hub"
     local = Path(path)
     if is_file(local) or is_folder(local):
         return None
@@ -77,20 +81,34 @@ def problem_with(path: str) -> str | None:
 def local_files(path: str) -> tuple[Path, ...]:
     """Return the local files that an absolute path means, in the order they are read: that file, those a glob matches,
     or the data files in a folder and the folders in it. Names that begin with a dot or an underscore are no data.
+
+    What has a data file's name and cannot be read, such as a link to nothing, is among them: it must not go unnoticed.
+    Raises OSError for a folder that cannot be looked into.
     """
     local = Path(path)
     if is_file(local):
         return (local,)
     if is_folder(local):
-        return tuple(sorted(file for file in local.rglob("*") if _is_data(file, local)))
+        return tuple(sorted(_walk(local)))
     if _is_there(local) or not GLOB.search(path):
         return ()
-    return tuple(file for file in map(Path, sorted(glob.glob(path, recursive=True))) if is_file(file))  # noqa: PTH207
+    return tuple(file for file in map(Path, sorted(glob.glob(path, recursive=True))) if not is_folder(file))  # noqa: PTH207
 
 
-def _is_data(file: Path, folder: Path) -> bool:
-    hidden = any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)
-    return not hidden and data_suffix(file.name) is not None and is_file(file)
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yield the data files in a folder and below. Linked folders are followed, but none twice."""
+    seen: set[str] = set()
+    for root, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
+        seen.add(os.path.realpath(root))
+        # Sorted, so that of two links to one folder it is the same everywhere that counts.
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "_")) and
+                            os.path.realpath(os.path.join(root, name)) not in seen)  # noqa: PTH118
+        yield from (Path(root, name) for name in files if not name.startswith((".",
+            "_")) and data_suffix(name) is not None)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _is_there(path: Path) -> bool:

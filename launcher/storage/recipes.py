@@ -116,6 +116,8 @@ def _absolute(parsed: ParsedRecipe, files: tuple[Path, Path]) -> tuple[Recipe, l
     sources, missing = dict[str, Source](), list[Problem]()
     for name, source in parsed.recipe.sources.items():
         field: FieldPath = ("sources", name, "path")
+        if not source.paths:
+            missing.append(Problem(parsed.where(field), f"sources.{name}.path", "names nothing; give a path"))
         places = [field] if isinstance(source.path, str) else [(*field, entry) for entry in range(len(source.path))]
         paths = [_data_path(parsed, place, path, files, missing)
                  for place, path in zip(places, source.paths, strict=True)]
@@ -140,7 +142,10 @@ def _data_path(parsed: ParsedRecipe, field: FieldPath, path: str, files: tuple[P
 
 def _guess(paths: Sequence[str]) -> int | None:
     """Return about how many tokens are in local files, or None if there are none."""
-    found = [file for path in paths for file in local_files(path)]
+    try:
+        found = [file for path in paths for file in local_files(path) if is_file(file)]
+    except OSError:
+        return None
     bytes_per_token = [COMPRESSED_BYTES_PER_TOKEN if is_compressed(file.name) or file.suffix == ".parquet" else
                        BYTES_PER_TOKEN for file in found]
     guesses = [-(-file.stat().st_size // per_token) for file, per_token in zip(found, bytes_per_token, strict=True)]

@@ -11,6 +11,8 @@ PLACES: dict[str, tuple[dict[str, bytes], dict[str, Any], str]] = {
     "no such file": ({}, {"path": "gone.jsonl"}, r"r\.yaml:1:\d+: sources\.s\.path: no such file: .*gone\.jsonl"),
     "no such file of several": ({"a.jsonl": GOOD}, {"path": ["a.jsonl", "gone.jsonl"]},
                                 r"r\.yaml:1:\d+: sources\.s\.path\.1: no such file: .*gone\.jsonl"),
+    "an empty path": ({}, {"path": ""}, r"sources\.s\.path: is empty; name a file"),
+    "an empty list": ({}, {"path": []}, r"sources\.s\.path: .*(names nothing|at least)"),
     "no such folder": ({}, {"path": "data/"}, "no such file: .*data"),
     "a glob without match": ({"a.json": GOOD}, {"path": "*.jsonl"}, r"sources\.s\.path: no file matches: .*\*\.jsonl"),
     "no such holdout": ({"a.jsonl": GOOD}, {"path": "a.jsonl", "holdout": "gone.jsonl"},

@@ -52,7 +52,12 @@ def test_a_link_to_nothing_a_pipe_and_what_one_may_not_read_are_told(prepare, tm
     assert "is a link to gone.jsonl, which is not there" in prepare.refused({"path": "link.jsonl"})
     os.mkfifo(tmp_path / "pipe.jsonl")
     assert "(a pipe or a device), and data is read more than once" in prepare.refused({"path": "pipe.jsonl"})
-    assert "no file matches" in prepare.refused({"path": "pipe.*"})
+    for pattern in ("pipe.*", "p*"):
+        assert "a pipe or a device, not a file" in prepare.refused({"path": pattern})
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.jsonl").write_bytes(GOOD)
+    (tmp_path / "folder" / "b.jsonl").symlink_to("gone.jsonl")
+    assert re.search(r"folder/b\.jsonl: cannot be read: No such file", prepare.refused({"path": "folder"}))
     (tmp_path / "secret.jsonl").write_bytes(GOOD)
     (tmp_path / "secret.jsonl").chmod(0)
     if os.geteuid():

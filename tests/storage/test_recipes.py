@@ -36,6 +36,34 @@ def test_paths_are_relative_to_the_recipe(folder):
     loaded.require_data()
 
 
+def test_every_way_to_name_data_is_made_absolute(folder):
+    (folder / "more").mkdir()
+    named = ["a.jsonl", "more", "*.jsonl", "owner/name", "hub:owner/name", "s3://bucket/a.jsonl", "data/gone.jsonl"]
+    loaded = load_recipe("here/r.yaml", [f"sources.a.path=[{', '.join(named)}]", "sources.a.holdout=held.jsonl"])
+    assert loaded.recipe.sources["a"].paths == (
+        str(folder / "a.jsonl"), str(folder / "more"), str(folder / "*.jsonl"), "hub:owner/name", "hub:owner/name",
+        "s3://bucket/a.jsonl", str(folder / "data/gone.jsonl"))
+    assert loaded.recipe.sources["a"].holdout.path == str(folder / "held.jsonl")
+    assert [problem.message for problem in loaded.missing] == [
+        f"no such file: {folder / 'data/gone.jsonl'}", f"no such file: {folder / 'held.jsonl'}"]
+
+
+def test_each_missing_entry_of_a_list_is_told_with_its_place(folder):
+    (folder / "r.yaml").write_text(TEXT.replace("{path: a.jsonl,", "{path: [a.jsonl, gone.jsonl,\n  'b*'],"))
+    with pytest.raises(RecipeInvalid) as caught:
+        load_recipe("here/r.yaml").require_data()
+    assert [str(problem) for problem in caught.value.problems] == [
+        f"here/r.yaml:4:31: sources.a.path.1: no such file: {folder / 'gone.jsonl'}",
+        f"here/r.yaml:5:3: sources.a.path.2: no file matches: {folder / 'b*'}"]
+
+
+def test_a_chat_template_is_a_file_beside_the_recipe_or_a_shipped_name(folder):
+    said = ["model.chat_template=chatml"]
+    assert load_recipe("here/r.yaml", said).recipe.model.chat_template == "chatml"
+    (folder / "chatml").write_text("{{ messages }}")
+    assert load_recipe("here/r.yaml", said).recipe.model.chat_template == str(folder / "chatml")
+
+
 def test_a_model_is_a_directory_beside_the_recipe_or_a_hub_id(folder):
     assert load_recipe("here/r.yaml").recipe.model.path == "base-model"
     (folder / "base-model").mkdir()
@@ -60,6 +88,9 @@ def test_sizes_that_the_recipe_does_not_say_are_guessed_from_the_files(folder):
     assert load_recipe("here/r.yaml").guess_sizes().sources["a"].tokens == 40_000
     (folder / "r.yaml").write_text(TEXT.replace(", tokens: 40k", ""))
     assert load_recipe("here/r.yaml").guess_sizes().sources["a"].tokens == 1000
+    (folder / "b.jsonl.gz").write_bytes(b"x" * 500)
+    assert load_recipe("here/r.yaml", ["sources.a.path=*.jsonl*"]).guess_sizes().sources["a"].tokens == 1500
+    assert load_recipe("here/r.yaml", ["sources.a.path=owner/name"]).guess_sizes().sources["a"].tokens is None
 
 
 def test_a_template_beside_the_recipe_goes_before_a_shipped_one(folder):

@@ -36,6 +36,8 @@ from launcher.storage.typed_paths import is_file, is_folder
 def find_parts(source: Source, paths: tuple[str, ...], store: Store | None) -> tuple[Part, ...]:
     """Return the parts that paths mean; `source` says which split, subset and revision. Raises DataInvalid."""
     absolute = [absolute_data_path(path, Path()) for path in paths]
+    if not absolute:
+        raise DataInvalid("path: names nothing; give a path, or a list of them")
     _check_choices(source, absolute)
     return tuple(part for path in absolute for part in _parts(source, path, store))
 
@@ -62,8 +64,15 @@ def _parts(source: Source, path: str, store: Store | None = None) -> list[Part]:
     if is_folder(Path(path)):
         return _folder(Path(path), source.split)
     if (problem := problem_with(path)) is not None:
-        raise DataInvalid(f"{path}: {problem.removesuffix(f': {path}')}")
+        raise DataInvalid(f"{path or 'path'}: {problem.removesuffix(f': {path}')}")
     return [FilePart(LocalPlace(file)) for file in local_files(path)]
+
+
+def _files_in(folder: Path) -> list[str]:
+    try:
+        return [str(file) for file in local_files(str(folder))]
+    except OSError as error:
+        raise DataInvalid(f"{error.filename}: cannot be looked into: {error.strerror}") from None
 
 
 def _folder(folder: Path, split: str | None) -> list[Part]:
@@ -73,7 +82,7 @@ def _folder(folder: Path, split: str | None) -> list[Part]:
     if is_file(folder / SAVED_DATASET):
         names = [str(file["filename"]) for file in _record(folder / SAVED_DATASET, "_data_files")]
         return [FilePart(LocalPlace(folder / name)) for name in names]
-    files = [str(file) for file in local_files(str(folder))]
+    files = _files_in(folder)
     _check_one_format(str(folder), files)
     return [FilePart(LocalPlace(Path(file))) for file in files]
 

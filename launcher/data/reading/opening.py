@@ -25,11 +25,11 @@ DAMAGED = (EOFError, zlib.error, lzma.LZMAError)
 class OpenFile:
     """A file's bytes, unpacked."""
 
-    def __init__(self, path: str, raw: BinaryIO) -> None:
+    def __init__(self, path: str, raw: BinaryIO, buffer: int = BUFFER_BYTES) -> None:
         """Take a file that was opened for reading. Raises DataInvalid if it is not what its name says."""
         self.path = path
         self.raw = raw
-        self._packed = io.BufferedReader(cast(io.RawIOBase, raw), BUFFER_BYTES)
+        self._packed = io.BufferedReader(cast(io.RawIOBase, raw), buffer)
         self.compression = _compression(path, self._packed.peek(16)[:16])
         self.stream = self._packed if self.compression is None else io.BufferedReader(
             _Pieces(_unpacked(self.compression, self._packed)), UNPACKED_BYTES)

@@ -13,7 +13,7 @@ from launcher.data.hashes import Stamp
 from launcher.data.reading.csv_rows import csv_columns, read_csv
 from launcher.data.reading.formats import FORMATS, Format, format_of
 from launcher.data.reading.json_rows import read_json
-from launcher.data.reading.opening import DAMAGED, OpenFile
+from launcher.data.reading.opening import DAMAGED, UNPACKED_BYTES, OpenFile
 from launcher.data.reading.places import Place
 from launcher.data.reading.plain_text import read_text
 from launcher.data.reading.rows import RowBatch
@@ -81,8 +81,11 @@ class FilePart:
 
     def columns(self) -> tuple[str, ...] | None:
         """Return the names of a table's columns."""
+        if FORMATS.get(self._suffix or "") in ("json", "txt"):
+            return None
         with self._place.open() as raw:
-            file = OpenFile(self.path, raw)
+            # A glance at perhaps thousands of files, at every start of a run.
+            file = OpenFile(self.path, raw, UNPACKED_BYTES)
             kind = format_of(file, self._suffix)
             if kind in DELIMITERS:
                 return csv_columns(file, DELIMITERS[kind])

@@ -5,7 +5,6 @@ content is `data.identity`.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 from launcher.core.document import fingerprint
 from launcher.core.errors import DataInvalid
@@ -57,10 +56,6 @@ class SourceFiles:
                     raise DataInvalid(f"{row.place}: {row.problem}")
         assert bad is not None
         raise DataInvalid(f"{bad.place}: {bad.problem}; nor can any other row be read")
-
-    def first_columns(self) -> dict[str, Any]:
-        """Return the columns of `first_row`."""
-        return self.first_row().columns
 
     @property
     def light(self) -> bool:

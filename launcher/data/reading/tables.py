@@ -78,13 +78,23 @@ def batches_of(path: str, tables: Iterator["RecordBatch"], total: int, size: int
     number = 1
     try:
         for table in tables:
-            for part in bounded(table):
+            for part in bounded(_decoded(table)):
                 read = done + size * (number - 1 + part.num_rows) // max(total, number - 1 + part.num_rows)
                 yield TableRows(path, first + number - 1, read, number, part)
                 number += part.num_rows
     except (ArrowException, OSError) as error:
         raise DataInvalid(f"{place_of(path, number)}: cannot be read ({first_line(error)}); the file is cut off or "
                           "damaged from here on: fetch or write it again") from None
+
+
+def _decoded(table: "RecordBatch") -> "RecordBatch":
+    """Return a table with each value in its place: a dictionary of values would go along with every few rows."""
+    from pyarrow import RecordBatch, types
+
+    if not any(types.is_dictionary(field.type) for field in table.schema):
+        return table
+    columns = [column.dictionary_decode() if types.is_dictionary(column.type) else column for column in table.columns]
+    return RecordBatch.from_arrays(columns, names=table.schema.names)
 
 
 def first_line(error: BaseException) -> str:
