@@ -83,13 +83,18 @@ class LineView:
             case "run_started":
                 return f"{event['name']}: {plural(event['steps'], 'step')}; starting"
             case "attempt_started":
-                return f"attempt {event['attempt']}: {plural(len(event['workers']), 'worker')}"
+                goes_on = f", going on after step {event['resume']}" if event["resume"] else ""
+                return f"attempt {event['attempt']}: {plural(len(event['workers']), 'worker')}{goes_on}"
             case "stage_started":
                 return f"stage {event['stage']}: {plural(event['steps'], 'step')} from step {event['step']}"
             case "step" if self._step_is_due(fold, event):
                 return step_line(fold, event)
             case "evaluation":
                 return f"holdout after step {event['step']}: {_losses(event)}"
+            case "checkpoint_failed":
+                return f"checkpoint of step {event['step']} FAILED: {event['reason']}; training goes on"
+            case "checkpoint_rejected":
+                return f"checkpoint of step {event['step']} REJECTED: {event['reason']}; taking the one before"
             case "stop_requested":
                 return f"stopping ({event['reason']}): workers finish their step"
             case _:
@@ -132,6 +137,8 @@ def panel(fold: RunFold, *, alive: bool = True, now: float | None = None) -> Gro
     if fold.evaluations:
         latest = fold.evaluations[max(fold.evaluations)]
         rows.append(_labelled("holdout", f"{_losses(latest)}  (step {latest['step']})"))
+    if fold.committed_step is not None:
+        rows.append(_labelled("saved", f"step {fold.committed_step}"))
     return Group(*rows)
 
 
