@@ -38,7 +38,7 @@ def test_paths_are_relative_to_the_recipe(folder):
 
 def test_every_way_to_name_data_is_made_absolute(folder):
     (folder / "more").mkdir()
-    named = ["a.jsonl", "more", "*.jsonl", "owner/name", "hub:owner/name", "s3://bucket/a.jsonl", "data/gone.jsonl"]
+    named = ["a.jsonl", "more", "'*.jsonl'", "owner/name", "hub:owner/name", "s3://bucket/a.jsonl", "data/gone.jsonl"]
     loaded = load_recipe("here/r.yaml", [f"sources.a.path=[{', '.join(named)}]", "sources.a.holdout=held.jsonl"])
     assert loaded.recipe.sources["a"].paths == (
         str(folder / "a.jsonl"), str(folder / "more"), str(folder / "*.jsonl"), "hub:owner/name", "hub:owner/name",
@@ -89,7 +89,7 @@ def test_sizes_that_the_recipe_does_not_say_are_guessed_from_the_files(folder):
     (folder / "r.yaml").write_text(TEXT.replace(", tokens: 40k", ""))
     assert load_recipe("here/r.yaml").guess_sizes().sources["a"].tokens == 1000
     (folder / "b.jsonl.gz").write_bytes(b"x" * 500)
-    assert load_recipe("here/r.yaml", ["sources.a.path=*.jsonl*"]).guess_sizes().sources["a"].tokens == 1500
+    assert load_recipe("here/r.yaml", ["sources.a.path='*.jsonl*'"]).guess_sizes().sources["a"].tokens == 1500
     assert load_recipe("here/r.yaml", ["sources.a.path=owner/name"]).guess_sizes().sources["a"].tokens is None
 
 
