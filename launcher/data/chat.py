@@ -141,7 +141,7 @@ class _Chat:
         words = MARK.format(last.mark)
         tail = self._template.write(self._marked[:turn + 1], self._tools).rpartition(words)[2]
         tokens = self._template.token.finditer(tail) if self._template.token else ()
-        ends = [tail.rfind(end) + len(end) for end in self._template.ends if end in tail]
+        ends = [tail.rfind(end) + len(end) for end in self._template.ends or () if end in tail]
         ends += [token.end() for token in tokens][-1:]
         if not ends:
             raise ValueError(NO_END)

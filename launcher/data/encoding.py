@@ -56,7 +56,7 @@ class Encoder:
         supervised = np.zeros(len(ids), dtype=bool)
         for start, end in document.spans:
             low, high = _first_token_from(encoding, start), _first_token_from(encoding, end)
-            if low and _straddles(encoding, low - 1, start, document.text):
+            while low and _straddles(encoding, low - 1, start, document.text):
                 low -= 1
             supervised[len(before) + low:len(before) + high] = True
         if document.whole and document.spans:

@@ -78,25 +78,30 @@ class Template:
 
     def end_after(self, text: str, start: int) -> int | None:
         """Return where the tokens end that end a turn whose words end at a place; None if there are none."""
+        if self.ends == ():
+            # Some other token may follow where another turn does; the model would learn to go on with that one.
+            return None
         if self.ends and text.startswith(self.ends[0], start):
             return start + len(self.ends[0])
         match = self.token.match(text, start) if self.token else None
         return match.end() if match else None
 
-    def _probe(self) -> tuple[str, str, tuple[str, ...]]:
+    def _probe(self) -> tuple[str, str, tuple[str, ...] | None]:
         """Return an assistant turn's header, what the model writes between it and the words, and what ends the turn:
-        as many tokens as may be, or the first. What a template does not tell stays empty: it may refuse such a short
-        chat."""
+        as many tokens as may be, or the first. That stays None where the template does not tell: it may refuse such a
+        short chat."""
         try:
             before, prompted = self.write(ASKED), self.write(ASKED, prompt=True)
             whole = self.write([*ASKED, {"role": "assistant", "content": MARK.format(0)}])
         except ValueError:
-            return "", "", ()
+            return "", "", None
         header = prompted[common_start(before, prompted):]
         shown, mark, after = whole.partition(MARK.format(0))
-        between = shown.removeprefix(prompted) if mark and shown.startswith(prompted) else ""
+        between = shown.removeprefix(prompted) if shown.startswith(prompted) else ""
         written = between.isspace() or (header and not THOUGHT.search(between))
-        ends = [pattern.match(after) for pattern in (self.tokens, self.token) if pattern and mark]
+        if not mark:
+            return header, "", None
+        ends = [pattern.match(after) for pattern in (self.tokens, self.token) if pattern]
         return header, between if written else "", tuple(dict.fromkeys(end[0] for end in ends if end))
 
 

@@ -137,5 +137,12 @@ def test_words_that_a_template_changes_or_writes_twice_are_refused():
     assert len(learnt(twice, [user("Q"), answer("A")], "all")) == 1
 
 
+def test_a_template_without_an_end_of_turn_is_refused_wherever_the_learnt_turn_stands():
+    chat = [user("Q"), answer("A"), user("Q")]
+    for length in (2, 3):
+        with pytest.raises(ValueError, match="writes no token that ends an assistant turn"):
+            learnt(CHATML.replace("<|im_end|>", ""), chat[:length])
+
+
 def test_a_chat_in_which_nobody_answers_has_nothing_to_learn():
     assert learnt(CHATML, [user("Q")]) == [] == learnt(MISTRAL, [user("Q"), answer(" \n")])
