@@ -19,6 +19,7 @@ from tests.data.files import (
     lines,
     parquet_file,
     table_file,
+    zeroed,
     zstandard,
 )
 
@@ -121,7 +122,13 @@ TABLES = {
                                   ":row 1: message 1 has the role 'bot'"),
     "arrow cut off": Broken({"a.arrow": cut(arrow_file(SUMS))}, "a.arrow: is not a whole Arrow file"),
     "an arrow stream cut off": Broken({"a.arrow": cut(arrow_file(SUMS, stream=True))},
-                                      r"a\.arrow:row 21: cannot be read"),
+                                      r"a\.arrow: is not a whole Arrow file \(it does not end"),
+    "an arrow stream with a hole": Broken({"a.arrow": zeroed(arrow_file(SUMS, stream=True))},
+                                          r"a\.arrow:row \d+: cannot be read .*; the file is cut off or damaged from"),
+    "arrow with a wrong offset": Broken({"a.arrow": arrow_file([{"text": "one"}, {"text": "two"}]).replace(
+        b"\0\0\0\0\x03\0\0\0\x06\0\0\0", b"\0\0\0\0\xff\0\0\0\x06\0\0\0")}, r":row 1: cannot be read .*offset"),
+    "csv with a hole": Broken({"a.csv": b"prompt,completion\na,b\nc,\0\0\0\0\nd,e\n"}, ":row 3: holds zero bytes"),
+    "txt with a hole": Broken({"a.txt": b"a\0\0\0"}, ":row 1: holds zero bytes, so it is no text"),
     "arrow that is json": Broken({"a.arrow": GOOD},
                                  "a.arrow: is not an arrow file, though named so, and looks like JSON"),
     "ragged csv": Broken({"a.csv": b"prompt,completion\na,b\nc,d,e\n"},

@@ -61,3 +61,9 @@ def zstandard(data: bytes) -> bytes:
 def cut(data: bytes, share: float = 0.6) -> bytes:
     """Return the beginning of data."""
     return data[:int(len(data) * share)]
+
+
+def zeroed(data: bytes, share: float = 0.5) -> bytes:
+    """Return data with a hole of zeros at the first Arrow message behind a share of it."""
+    start = data.index(b"\xff\xff\xff\xff", int(len(data) * share))
+    return data[:start] + b"\0" * 64 + data[start + 64:]

@@ -112,8 +112,11 @@ def _problem(cells: list[str], header: tuple[str, ...]) -> str | None:
     if len(cells) != len(header):
         return (f"has {len(cells)} cells, and the first line names {len(header)} columns; put cells that hold the "
                 "separator in double quotes")
+    joined = "".join(cells)
+    if "\0" in joined:
+        return "holds zero bytes; the file is damaged: fetch or write it again"
     try:
-        "".join(cells).encode()
+        joined.encode()
     except UnicodeEncodeError:
         return "holds bytes that are not UTF-8; convert the file to UTF-8"
     return None

@@ -27,6 +27,9 @@ class TextRow:
         if len(self.data) > LARGEST_ROW_BYTES:
             yield BadRow(self.first, place, f"a text file is one document, and this one {TOO_LARGE}")
             return
+        if b"\0" in self.data:
+            yield BadRow(self.first, place, "holds zero bytes, so it is no text; leave the file out, or write it again")
+            return
         try:
             yield Row(self.first, place, {"text": self.data.decode()})
         except UnicodeDecodeError as error:

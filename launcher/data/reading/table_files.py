@@ -4,6 +4,7 @@ Decides that what lies on a local file system is mapped, and that anything else 
 `reading.tables`.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 # Of a column chunk, which may hold gigabytes, this much is read at a time.
 COLUMN_BUFFER_BYTES = 1 << 20
 ARROW = b"ARROW1"
+STREAM_END = b"\xff\xff\xff\xff\0\0\0\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,28 @@ def open_arrow(path: str, raw: BinaryIO, local: bool) -> TableFile:
         stream = raw.read(len(ARROW)) != ARROW
         raw.seek(0)
         file: Any = memory_map(path) if local else raw
+        if stream:
+            _check_end(raw)
         opened: Any = ipc.open_stream(file) if stream else ipc.open_file(file)
-        tables = iter(opened) if stream else map(opened.get_batch, range(opened.num_record_batches))
+        tables = _to_the_end(opened, file) if stream else map(opened.get_batch, range(opened.num_record_batches))
         return TableFile(tuple(opened.schema.names), 0, tables)
     except (ArrowException, OSError) as error:
         raise _unreadable(path, "Arrow", error) from None
+
+
+def _check_end(raw: BinaryIO) -> None:
+    """Raise OSError for a stream that lacks its end mark: pyarrow takes one that is cut off between two batches."""
+    raw.seek(-len(STREAM_END), os.SEEK_END)
+    if raw.read() != STREAM_END:
+        raise OSError("it does not end as Arrow streams do")
+    raw.seek(0)
+
+
+def _to_the_end(stream: Any, file: Any) -> Iterator["RecordBatch"]:
+    yield from stream
+    # A hole of zeros in the middle reads as an end.
+    if file.read(1):
+        raise OSError("the stream ends before the file does")
 
 
 def _unreadable(path: str, kind: str, error: Exception) -> DataInvalid:

@@ -79,12 +79,28 @@ def batches_of(path: str, tables: Iterator["RecordBatch"], total: int, size: int
     try:
         for table in tables:
             for part in bounded(_decoded(table)):
+                _validate(part)
                 read = done + size * (number - 1 + part.num_rows) // max(total, number - 1 + part.num_rows)
                 yield TableRows(path, first + number - 1, read, number, part)
                 number += part.num_rows
     except (ArrowException, OSError) as error:
         raise DataInvalid(f"{place_of(path, number)}: cannot be read ({first_line(error)}); the file is cut off or "
                           "damaged from here on: fetch or write it again") from None
+
+
+def _validate(table: "RecordBatch") -> None:
+    """Raise ArrowInvalid for a damaged table: pyarrow reads wherever its offsets point, beyond all memory too.
+
+    Text that is no UTF-8 is left to its row.
+    """
+    from pyarrow import ArrowInvalid
+
+    for column in table.columns:
+        try:
+            column.validate(full=True)
+        except ArrowInvalid as error:
+            if "UTF8" not in str(error):
+                raise
 
 
 def _decoded(table: "RecordBatch") -> "RecordBatch":
