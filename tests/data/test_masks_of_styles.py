@@ -20,7 +20,7 @@ LAST_WORD = ("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|
              "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
 TEMPLATES = {name: template_text(name) for name in STYLES} | {"last word": LAST_WORD}
 JUDGES = STYLES | {"last word": chatml_with_a_last_word}
-examples = settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+examples = settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 many_examples = settings(examples, max_examples=500)
 
 # What has broken masks: short answers that occur elsewhere, white space, scaffolding in the words, characters of

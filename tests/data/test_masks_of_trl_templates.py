@@ -6,6 +6,8 @@ and the line break after the end token. Nothing else may differ, and what ours c
 
 import importlib.util
 import re
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from launcher.data.chat import ChatTemplate
-from tests.data.tokenizers import KINDS
+from tests.data.tokenizers import tokenizer_of
 
 TRL = importlib.util.find_spec("trl")
 pytestmark = pytest.mark.skipif(TRL is None, reason="trl comes with the extra `bench`")
@@ -51,16 +53,21 @@ CHATS: dict[str, tuple[list[dict[str, Any]], Any]] = {
 
 
 def tokenizer_with(template: str):
-    tokenizer = KINDS["byte-level BPE"]()
+    tokenizer = deepcopy(tokenizer_of("byte-level BPE", ""))
     tokenizer.add_tokens(sorted(set(TOKENS.findall(template))), special_tokens=True)
     tokenizer.chat_template = template
     return tokenizer
 
 
+@cache
+def template_of(template: str) -> ChatTemplate:
+    return ChatTemplate(tokenizer_with(template))
+
+
 def ours(template: str, chat: str) -> tuple[str, list[str]] | None:
     """Return the header and what is learnt of each turn, or None if the chat is refused."""
     messages, tools = CHATS[chat]
-    made = ChatTemplate(tokenizer_with(template))
+    made = template_of(template)
     try:
         rendered = made.render(messages, "assistant", tools)
     except ValueError:

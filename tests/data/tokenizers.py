@@ -1,6 +1,7 @@
 """Tokenizers of several kinds, built from nothing: what real ones do at the borders of turns, they do too."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from functools import cache
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -77,8 +78,13 @@ KINDS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
 
 
 @cache
+def _trained(kind: str) -> PreTrainedTokenizerFast:
+    return KINDS[kind]()
+
+
+@cache
 def tokenizer_of(kind: str, template: str) -> PreTrainedTokenizerFast:
     """Return a tokenizer of a kind with a chat template. Not to be changed."""
-    tokenizer = KINDS[kind]()
+    tokenizer = deepcopy(_trained(kind))
     tokenizer.chat_template = template
     return tokenizer
