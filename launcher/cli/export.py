@@ -1,22 +1,44 @@
-"""The body of `launcher export RUN OUT`: the run's model, copied and checked."""
+"""The body of `launcher export RUN OUT`: a run's model as a directory of its own, checked and proved.
 
+Copies what a finished run wrote at its end, or writes it from a checkpoint. How is `runtime.checkpoint.exporting`.
+"""
+
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 from launcher.cli.find_run import find_run
-from launcher.core.errors import UserError
+from launcher.core.errors import PlatformError, UserError
+from launcher.storage.checkpoints import Checkpoints
 from launcher.storage.journal import read_journal
 from launcher.storage.run_dir import RunDir
-from launcher.storage.store import LocalStore
+from launcher.storage.run_start import read_plan, read_submission
+from launcher.storage.slice_files import Damaged
+from launcher.storage.store import LocalStore, open_store
 
 CHUNK = 64 * 2**20
 LAST = ("config.json", "adapter_config.json")
 """What makes a model directory complete is copied last."""
+AGREES = {"fp32": 1e-4, "bf16": 1e-2, "fp16": 1e-2}
+"""Relative difference of holdout losses between the run and plain transformers: kernels and dtypes round otherwise."""
 
 
-def export_run(run: str, out: str) -> None:
+def export_run(argument: str, out: str, *, step: int | None, merge: bool, proof: bool) -> None:
     """Export a run by its directory or name, and print what was checked."""
-    sys.stdout.write(export(find_run(run)[0], Path(out)) + "\n")
+    run, _ = find_run(argument)
+    target = Path(out)
+    at_end = [event for event in read_journal(run) if event["event"] == "exported"]
+    if step is None and not merge and at_end:
+        told, at = export(run, target), read_plan(run).steps
+    else:
+        told, at = export_step(run, target, step, merge=merge)
+    sys.stdout.write(told + "\n")
+    if proof:
+        sys.stdout.write(_proof(run, target, at) + "\n")
+    sys.stdout.write("next: python -c \"from transformers import pipeline; "
+                     f"print(pipeline('text-generation', '{target}')('Hello'))\"\n")
 
 
 def export(run: RunDir, out: Path) -> str:
@@ -24,16 +46,67 @@ def export(run: RunDir, out: Path) -> str:
     exported = [event for event in read_journal(run) if event["event"] == "exported"]
     if not exported:
         raise UserError(f"{run.url}: no model was exported yet; a run exports at its end (launcher status {run.url})")
-    if out.exists() and any(out.iterdir()):
-        raise UserError(f"{out}: is not empty; name a new directory")
+    _require_new(out)
     _copy(run, LocalStore(out))
+    return _checked(out, exported[-1]["parameters"], "as many as the run wrote")
+
+
+def export_step(run: RunDir, out: Path, step: int | None, *, merge: bool) -> tuple[str, int]:
+    """Write a checkpoint's model to a directory; return what to tell the person, and the step. Default: the newest."""
+    plan = read_plan(run)
+    checkpoints = Checkpoints(run, plan.chain())
+    committed = checkpoints.committed()
+    if not committed or (step is not None and step not in committed):
+        have = f"there are {', '.join(map(str, sorted(committed)))}" if committed else "it has none yet"
+        raise UserError(f"{run.url}: no checkpoint of step {step if step is not None else 'any'}; {have}")
+    if merge and plan.adapter is None:
+        raise UserError("--merge goes with adapters, and this run trained all weights; leave it out")
+    _require_new(out)
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")  # none is needed, and DeepSpeed would warn that there is none
+    from launcher.runtime.checkpoint.exporting import export_checkpoint  # imports torch
+    from launcher.runtime.checkpoint.weight_reader import WeightReader
+
+    at = committed[0] if step is None else step
+    try:
+        written = export_checkpoint(plan, WeightReader(checkpoints, at), open_store(read_submission(run).cache),
+                                    LocalStore(out), merge=merge)
+    except Damaged as error:
+        raise PlatformError(f"{checkpoints.folder(at)}: {error}; nothing usable was written. launcher checkpoints "
+                            f"{run.url} --verify says which ones are whole") from None
+    return _checked(out, written.parameters, f"as in the checkpoint of step {at}"), at
+
+
+def _checked(out: Path, parameters: int, why: str) -> str:
     from launcher.runtime.exported_model import check_model  # imports torch
 
-    facts = check_model(out, exported[-1]["parameters"])
+    facts = check_model(out, parameters)
     return (f"{out}: {facts.parameters:,} parameters in {facts.tensors} tensors ({', '.join(facts.dtypes)}, "
-            f"{facts.bytes / 1e6:,.1f} MB), none empty, as many as the run wrote\n"
-            "next: python -c \"from transformers import pipeline; "
-            f"print(pipeline('text-generation', '{out}')('Hello'))\"")
+            f"{facts.bytes / 1e6:,.1f} MB), none empty, {why}")
+
+
+def _proof(run: RunDir, out: Path, step: int) -> str:
+    """Measure the holdouts in plain transformers, and compare. Raises PlatformError where they differ."""
+    command = [sys.executable, "-m", "launcher.runtime.checkpoint.proving", str(out), run.url, str(step)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = done.stderr.strip().rpartition("\n")[2]
+        raise PlatformError(f"{out}: plain transformers cannot use it ({last}); --no-proof leaves this check out")
+    said = json.loads(done.stdout.strip().rpartition("\n")[2])
+    if not said["recorded"]:
+        return f"proof   none: the run measured no holdout after step {step}"
+    bound = AGREES[read_plan(run).export_dtype]
+    apart = {name: abs(said["found"][name] / loss - 1) for name, loss in said["recorded"].items() if loss}
+    worst = max(apart, key=lambda name: apart[name])
+    if apart[worst] > bound or not said["tied"]:
+        raise PlatformError(f"{out}: loads in plain transformers, but its loss on the holdout of {worst} is "
+                            f"{said['found'][worst]:.6f} where the run measured {said['recorded'][worst]:.6f}")
+    losses = "  ".join(f"{name} {loss:.4f}" for name, loss in said["found"].items())
+    return f"proof   plain transformers measures the run's own holdout losses, to {apart[worst]:.1e}: {losses}"
+
+
+def _require_new(out: Path) -> None:
+    if out.exists() and any(out.iterdir()):
+        raise UserError(f"{out}: is not empty; name a new directory")
 
 
 def _copy(run: RunDir, target: LocalStore) -> None:

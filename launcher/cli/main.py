@@ -39,11 +39,16 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 
 @app.command("export")
 def export_command(run: RunArgument,
-                   out: Annotated[str, typer.Argument(metavar="OUT", help="A new directory.")]) -> None:
-    """Copy a run's model to a directory and check it."""
+                   out: Annotated[str, typer.Argument(metavar="OUT", help="A new directory.")],
+                   step: Annotated[int | None, typer.Option("--step", metavar="N", help="From the checkpoint of this "
+                                   "step. Default: the finished run's model, else the newest checkpoint.")] = None,
+                   merge: Annotated[bool, typer.Option("--merge", help="Adapters merged into their base.")] = False,
+                   proof: Annotated[bool, typer.Option("--proof/--no-proof", help="Load it in plain transformers and "
+                                    "measure the holdouts.")] = True) -> None:
+    """Write a run's model to a directory, from its end or a checkpoint, and prove it."""
     from launcher.cli.export import export_run
 
-    export_run(run, out)
+    export_run(run, out, step=step, merge=merge, proof=proof)
 
 
 RunDirOption = Annotated[str | None, typer.Option("--run-dir", help="Default: runs/<recipe name>.")]

@@ -13,6 +13,13 @@ from launcher.runtime.model import keyed_seed
 
 def add_adapter(model: PreTrainedModel, adapter: Adapter, seed: int) -> nn.Module:
     """Return the model with trainable adapters. Their first values depend on the seed and their names alone."""
+    wrapped = wrap(model, adapter)
+    _initialise(wrapped, seed)
+    return wrapped
+
+
+def wrap(model: PreTrainedModel, adapter: Adapter) -> nn.Module:
+    """Return the model with adapters of any values. Raises UserError when the targets name no module."""
     # Imported here: peft takes seconds, and full fine-tunes do not need it.
     from peft import LoraConfig, get_peft_model
 
@@ -23,11 +30,9 @@ def add_adapter(model: PreTrainedModel, adapter: Adapter, seed: int) -> nn.Modul
                         task_type="CAUSAL_LM")
     try:
         # peft would hold adapters in fp32 beside a bf16 base; ZeRO keeps the fp32 masters and wants one type.
-        wrapped = get_peft_model(model, config, autocast_adapter_dtype=False)
+        return get_peft_model(model, config, autocast_adapter_dtype=False)
     except ValueError as error:
         raise UserError(f"adapter.targets: {error}") from None
-    _initialise(wrapped, seed)
-    return wrapped
 
 
 def _initialise(model: nn.Module, seed: int) -> None:

@@ -29,23 +29,29 @@ def export_model(module: nn.Module, plan: RunPlan, run: Store, cache: Store, ran
     """Write `model/` of the run. Called by all ranks; returns bytes and parameters written (0 on other ranks)."""
     names = _adapter_names(module) if plan.adapter else [(name, name) for name, _ in module.named_parameters()]
     shards = _shards(module, names, DTYPES[plan.export_dtype].itemsize)
-    stem = "adapter_model" if plan.adapter else "model"
     sizes, weight_map = 0, {}
     for number, shard in enumerate(shards, 1):
         tensors = _gather(module, shard, DTYPES[plan.export_dtype], rank)
-        name = _shard_name(stem, number, len(shards))
+        name = shard_name(stem_of(plan), number, len(shards))
         weight_map |= dict.fromkeys((stored for _, stored in shard), name)
         if rank == 0:
             data = save(tensors, metadata={"format": "pt"})
             sizes += len(data)
             run.put(f"model/{name}", data)
     if rank == 0:
-        _write_texts(module, plan, run, cache, weight_map if len(shards) > 1 else None, sizes, stem)
+        for name, text in texts(module, plan, cache, weight_map if len(shards) > 1 else None, sizes):
+            run.put(f"model/{name}", text)
     parameters = sum(_elements(module, shard) for shard in shards)
     return {"path": "model", "bytes": sizes, "parameters": parameters}
 
 
-def _shard_name(stem: str, number: int, count: int) -> str:
+def stem_of(plan: RunPlan) -> str:
+    """Return how the files of weights are called."""
+    return "adapter_model" if plan.adapter else "model"
+
+
+def shard_name(stem: str, number: int, count: int) -> str:
+    """Return a file's name, as transformers looks for it."""
     return f"{stem}.safetensors" if count == 1 else f"{stem}-{number:05d}-of-{count:05d}.safetensors"
 
 
@@ -79,19 +85,26 @@ def _gather(module: nn.Module, shard: Names, dtype: torch.dtype, rank: int) -> d
 
 def _adapter_names(module: nn.Module) -> Names:
     """Return the adapters under the names of peft's own format, which leaves the adapter's name out."""
-    return [(name, name.replace(".default.", ".")) for name, parameter in module.named_parameters()
-            if parameter.requires_grad]
+    return [(name, adapter_name(name)) for name, parameter in module.named_parameters() if parameter.requires_grad]
 
 
-def _write_texts(module: nn.Module, plan: RunPlan, run: Store, cache: Store, weight_map: dict[str, str] | None,
-                 size: int, stem: str) -> None:
+def adapter_name(name: str) -> str:
+    """Return an adapter parameter's name in files of peft's format."""
+    return name.replace(".default.", ".")
+
+
+def texts(module: nn.Module, plan: RunPlan, cache: Store, weight_map: dict[str, str] | None,
+          size: int) -> Iterator[tuple[str, bytes]]:
+    """Yield the files beside the weights, the one that makes the directory complete last.
+
+    `weight_map` says which tensor is in which file, and is None for a single one of `size` bytes.
+    """
     if weight_map is not None:
         index = {"metadata": {"total_size": size}, "weight_map": weight_map}
-        run.put(f"model/{stem}.safetensors.index.json", json.dumps(index, indent=1).encode())
-    for key, data in _tokenizer_files(plan, cache):
-        run.put(f"model/{key}", data)
+        yield f"{stem_of(plan)}.safetensors.index.json", json.dumps(index, indent=1).encode()
+    yield from _tokenizer_files(plan, cache)
     for key, text in _configs(module, plan).items():
-        run.put(f"model/{key}", text.encode())
+        yield key, text.encode()
 
 
 def _tokenizer_files(plan: RunPlan, cache: Store) -> Iterator[tuple[str, bytes]]:

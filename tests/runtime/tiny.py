@@ -46,7 +46,7 @@ def _documents(lengths: np.ndarray, begin: int, random: np.random.Generator) -> 
     supervised[np.cumsum(lengths) - 1] = True
     supervised[starts] = False
     indexes = np.arange(len(lengths), dtype=np.int64)
-    documents = Documents(begin + starts, lengths.astype(np.int32), np.add.reduceat(supervised, starts, dtype=np.int32),
+    documents = Documents(begin, lengths.astype(np.int32), np.add.reduceat(supervised, starts, dtype=np.int32),
                           indexes, indexes.astype(np.uint64))
     return marked(random.integers(4, VOCABULARY, total).astype(np.int32), supervised), documents
 
@@ -62,7 +62,7 @@ def write_source(cache: LocalStore, name: str, documents: int, seed: int, *, pac
         packing = pack(lengths, LENGTH) if packed else one_per_row(lengths)
         made, table = _documents(lengths, sum(map(len, tokens)), random)
         tokens.append(made)
-        splits[split] = put_split(cache, fingerprint, split, table, packing)
+        splits[split] = put_split(cache, fingerprint, split, table.all(), packing)
     put_tokens(cache, fingerprint, tokens)
     index = SourceIndex(source=name, fingerprint=fingerprint, sequence_length=LENGTH, read=documents,
                         train=splits["train"], holdout=splits["holdout"])

@@ -1,0 +1,85 @@
+"""The proof of an export: `python -m launcher.runtime.checkpoint.proving MODEL RUN STEP`, in plain transformers.
+
+Loads the directory as anybody would and measures the holdouts that the run measured after the same step. Prints JSON:
+the losses recorded and found again. A process of its own, so that writing needs no memory for a whole model.
+"""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from launcher.core.run_plan import RunPlan
+from launcher.core.source_index import SourceIndex
+from launcher.data.keys import index_key
+from launcher.data.model_files import model_folder
+from launcher.data.packed import PackedSplit
+from launcher.runtime.batches import IGNORED
+from launcher.storage.journal import read_journal
+from launcher.storage.run_dir import RunDir
+from launcher.storage.run_start import read_plan, read_submission
+from launcher.storage.store import Store, open_store
+
+
+@torch.no_grad()
+def prove(model_folder: str, run: RunDir, step: int) -> dict[str, Any]:
+    """Return `recorded` and `found` losses by source; both empty if the run measured nothing after this step."""
+    recorded = _recorded(run, step)
+    if not recorded:
+        return {"recorded": {}, "found": {}, "tied": True}
+    plan, cache = read_plan(run), open_store(read_submission(run).cache)
+    model = _load(model_folder, plan)
+    tied = model.config.get_text_config().tie_word_embeddings
+    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    return {"recorded": recorded, "found": {name: _loss(model, _split(plan, cache, name)) for name in recorded},
+            "tied": not tied or head.weight.data_ptr() == embedding.weight.data_ptr()}
+
+
+def _load(folder: str, plan: RunPlan) -> Any:
+    options: dict[str, Any] = {"dtype": "auto", "attn_implementation": "sdpa"}
+    if plan.model.attention == "eager":
+        options["attn_implementation"] = "eager"
+    if not (Path(folder) / "adapter_config.json").is_file():
+        return AutoModelForCausalLM.from_pretrained(folder, **options).eval()
+    from peft import PeftModel
+
+    assert plan.model.path is not None, "adapters of a new model have no base to load"
+    base = AutoModelForCausalLM.from_pretrained(model_folder(plan.model.path, weights=True), **options)
+    return PeftModel.from_pretrained(base, folder).eval()
+
+
+def _recorded(run: RunDir, step: int) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for event in read_journal(run):
+        if event["event"] == "evaluation" and event["step"] == step:
+            found = {name: source["loss"] for name, source in event["sources"].items()}
+    return found
+
+
+def _split(plan: RunPlan, cache: Store, name: str) -> PackedSplit:
+    index = SourceIndex.from_json(cache.get(index_key(plan.sources[name].fingerprint)))
+    return PackedSplit(cache, index, "holdout")
+
+
+def _loss(model: Any, split: PackedSplit) -> float:
+    total, count = 0.0, 0
+    for number in range(split.rows):
+        row = split.row(number)
+        ids, labels = torch.tensor(row.tokens).long(), torch.tensor(row.tokens).long()
+        labels[~torch.tensor(row.supervised)] = IGNORED
+        # As in training: borders hold with restarting positions, no mask and no cache.
+        logits = model(input_ids=ids[None], position_ids=torch.tensor(row.positions).long()[None],
+                       use_cache=False).logits[0]
+        total += float(torch.nn.functional.cross_entropy(logits[:-1].float(), labels[1:], reduction="sum",
+                                                         ignore_index=IGNORED))
+        count += int(row.supervised.sum())
+    return total / max(count, 1)
+
+
+if __name__ == "__main__":
+    logging.disable(logging.WARNING)
+    print(json.dumps(prove(sys.argv[1], RunDir(sys.argv[2]), int(sys.argv[3]))))
