@@ -5,10 +5,8 @@ columns under other names `data.fields`. Turning content into text is `data.rend
 place: whoever reads the rows knows it.
 """
 
-from hashlib import blake2b
 from typing import Any, assert_never
 
-from launcher.core.document import canonical
 from launcher.core.recipe_sources import Form, Source
 from launcher.data.fields import Fields
 from launcher.data.messages import Message, messages_of, texts_of_messages, tools_of
@@ -90,12 +88,6 @@ def missing_columns(columns: dict[str, Any], form: Form) -> list[str]:
     return [name for name in COLUMNS[form] if name not in names]
 
 
-def in_holdout(content: Content, share: float) -> bool:
-    """Return whether a document is kept for evaluation: by its content alone, so equal documents stay together."""
-    digest = blake2b(canonical(content).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") < share * 2**64
-
-
 def texts_of(content: Content) -> list[str]:
     """Return all text in a content."""
     return [text for name, value in content.items() if name != "tools"
@@ -127,7 +119,7 @@ def _system(columns: dict[str, Any], messages: Any) -> list[Message]:
     if not columns.get("system"):
         return []
     first = messages[0] if isinstance(messages, list) and messages else None
-    if isinstance(first, dict) and first.get("role", first.get("from")) in ("system", "developer"):
+    if isinstance(first, dict) and (first.get("role") or first.get("from")) in ("system", "developer"):
         raise ValueError("there is a system column and a system turn; keep one of them")
     return [{"role": "system", "content": text_in(columns, "system")}]
 

@@ -22,6 +22,8 @@ SHOWN_ROLES = ("system", "user", "assistant", "tool")
 
 def messages_of(value: Any, what: str = "messages") -> list[Message]:
     """Return messages in one way of writing. Raises ValueError that names the message and what is wrong with it."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        value = json_in(value, what)  # as tables without lists have them
     if not isinstance(value, list) or not value:
         raise ValueError(f'{what} must be a list of at least one {{"role": ..., "content": ...}}')
     return [_message(message, place) for place, message in enumerate(value, 1)]
@@ -51,7 +53,9 @@ def _message(message: Any, place: int) -> Message:
     at = f"message {place}"
     if not isinstance(message, dict):
         raise ValueError(f'{at} is {kind_of(message)}, not {{"role": ..., "content": ...}}')
-    said, key = (message.get("role"), "content") if "role" in message else (message.get("from"), "value")
+    # Tables fill in the keys of one message for all: only what is not null is there.
+    open_ai = message.get("role") is not None or "from" not in message
+    said, key = (message.get("role"), "content") if open_ai else (message["from"], "value")
     role = ROLES.get(said) if isinstance(said, str) else None
     if "role" not in message and "from" not in message:
         raise ValueError(f'{at} is not {{"role": ..., "content": ...}}; its keys are '
@@ -101,7 +105,7 @@ def _reasoning(message: Message, at: str) -> str:
 
 def _calls(message: Message, at: str, key: str) -> list[dict[str, Any]]:
     """Return the calls of a turn: OpenAI's tool_calls or function_call, or ShareGPT's turn from function_call."""
-    if message.get("from", message.get("role")) == "function_call":
+    if "function_call" in (message.get("from"), message.get("role")):
         value = json_in(message.get(key), f"{at}: {key}")
     else:
         value = message.get("tool_calls") or message.get("function_call")

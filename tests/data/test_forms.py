@@ -23,6 +23,9 @@ SAME_CHATS = {
     "sharegpt with openai's roles": {"conversations": [{"from": "user", "value": "Q"},
                                                        {"from": "assistant", "value": "A"}]},
     "openai's keys as conversations": {"conversations": [USER, ANSWER]},
+    "json text": {"messages": json.dumps([USER, ANSWER])},
+    "keys of both, filled up with null": {"messages": [
+        {**USER, "from": None, "value": None}, {"role": None, "content": None, "from": "gpt", "value": "A"}]},
     "text in parts": {"messages": [{"role": "user", "content": [{"type": "text", "text": "Q"}]},
                                    {"role": "assistant", "content": [{"type": "text", "text": ""}, {"text": "A"}]}]},
     "empty columns beside": {"messages": [USER, {**ANSWER, "tool_calls": None, "weight": None, "thinking": ""}],
@@ -85,6 +88,8 @@ def test_all_text_is_there_for_a_tokenizer_to_be_trained_on():
 
 
 WRONG = {
+    "messages is text that is not JSON": {"messages": "[hi"},
+    "messages must be a list of at least one": {"messages": "hi"},
     "message 1 is str": {"messages": ["hi"]},
     r"message 1 is not .* its keys are 'text'": {"messages": [{"text": "hi"}]},
     "message 1 has no content; add it": {"messages": [{"role": "user"}]},

@@ -30,9 +30,9 @@ def _wrapped(backend: Tokenizer, **tokens: str) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def _byte_bpe(*, split: bool) -> PreTrainedTokenizerFast:
+def _byte_bpe(*, split: bool, prefix: bool = False) -> PreTrainedTokenizerFast:
     backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=split)
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix, use_regex=split)
     backend.decoder = decoders.ByteLevel()
     backend.train_from_iterator(TEXTS, trainers.BpeTrainer(
         vocab_size=500, special_tokens=["<s>", "</s>"], show_progress=False,
@@ -73,7 +73,9 @@ def _wordpiece() -> PreTrainedTokenizerFast:
 
 
 KINDS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
-    "byte-level BPE": lambda: _byte_bpe(split=True), "BPE that merges across borders": lambda: _byte_bpe(split=False),
+    "byte-level BPE": lambda: _byte_bpe(split=True),
+    "byte-level BPE with a prefix blank": lambda: _byte_bpe(split=True, prefix=True),
+    "BPE that merges across borders": lambda: _byte_bpe(split=False),
     "Unigram with a prefix blank": _unigram, "SentencePiece BPE": _sentencepiece_bpe, "WordPiece": _wordpiece}
 
 
