@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 Numbers = NDArray[np.int64]
 _DIGIT = 0xFFFF
+WINDOW = 1 << 24
+"""Documents that are packed together. As full as all at once, and packing takes no more memory for more of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +35,26 @@ def pack(lengths: NDArray[np.integer], capacity: int) -> Packing:
 
     Raises ValueError for a length outside 1..capacity: what becomes of such documents is decided before.
     """
-    numbers = np.asarray(lengths, dtype=np.int64)
-    _refuse_misfits(numbers, capacity)
-    longest_first = _order_by(capacity - numbers, capacity)
-    row_of = np.empty(len(numbers), dtype=np.int64)
+    windows = [_pack_window(np.asarray(lengths[first:first + WINDOW], dtype=np.int32), capacity)
+               for first in range(0, max(1, len(lengths)), WINDOW)]
+    if len(windows) == 1:
+        return windows[0]
+    ends = np.cumsum([window.row_offsets[-1] for window in windows])
+    begins = ends - [window.row_offsets[-1] for window in windows]
+    offsets = [window.row_offsets[:-1] + begin for window, begin in zip(windows, begins, strict=True)]
+    order = [window.order + begin for window, begin in zip(windows, begins, strict=True)]
+    return Packing(np.concatenate([*offsets, ends[-1:]]), np.concatenate(order))
+
+
+def _pack_window(lengths: NDArray[np.int32], capacity: int) -> Packing:
+    _refuse_misfits(lengths, capacity)
+    longest_first = _order_by(capacity - lengths, capacity)
+    row_of = np.empty(len(lengths), dtype=np.int32)
     spaces, begin = _Spaces(capacity), 0
-    for length, count in _groups(numbers):
+    for length, count in _groups(lengths):
         row_of[longest_first[begin : begin + count]] = spaces.place(length, count)
         begin += count
+    del longest_first
     return _packing(row_of, spaces.opened)
 
 
@@ -54,13 +68,13 @@ class _Spaces:
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._rows: dict[int, list[Numbers]] = {}
+        self._rows: dict[int, list[NDArray[np.int32]]] = {}
         self._sorted: list[int] = []
         self.opened = 0
 
-    def place(self, length: int, count: int) -> Numbers:
+    def place(self, length: int, count: int) -> NDArray[np.int32]:
         """Return the row of each of `count` documents of one length."""
-        parts: list[Numbers] = []
+        parts: list[NDArray[np.int32]] = []
         while count:
             space = self._least(length)
             # A row stays the best fit until it holds no more of this length, so it is filled at once.
@@ -79,12 +93,12 @@ class _Spaces:
         at = bisect_left(self._sorted, length)
         return self._sorted[at] if at < len(self._sorted) else self._capacity
 
-    def _take(self, space: int, wanted: int) -> Numbers:
+    def _take(self, space: int, wanted: int) -> NDArray[np.int32]:
         """Remove up to `wanted` rows with this space; open them if there are none."""
         stack = self._rows.get(space)
         if stack is None:
             self.opened += wanted
-            return np.arange(self.opened - wanted, self.opened, dtype=np.int64)
+            return np.arange(self.opened - wanted, self.opened, dtype=np.int32)
         rows = stack.pop()
         if len(rows) > wanted:
             stack.append(rows[wanted:])
@@ -92,7 +106,7 @@ class _Spaces:
             del self._rows[space], self._sorted[bisect_left(self._sorted, space)]
         return rows[:wanted]
 
-    def _put(self, space: int, rows: Numbers) -> None:
+    def _put(self, space: int, rows: NDArray[np.int32]) -> None:
         if not space or not len(rows):
             return
         if space not in self._rows:
@@ -101,13 +115,13 @@ class _Spaces:
         self._rows[space].append(rows)
 
 
-def _refuse_misfits(lengths: Numbers, capacity: int) -> None:
+def _refuse_misfits(lengths: NDArray[np.int32], capacity: int) -> None:
     if len(lengths) and not 1 <= lengths.min() <= lengths.max() <= capacity:
         span = f"{lengths.min()}..{lengths.max()}"
         raise ValueError(f"lengths are in {span}; rows hold documents of 1..{capacity} tokens")
 
 
-def _groups(lengths: Numbers) -> list[tuple[int, int]]:
+def _groups(lengths: NDArray[np.int32]) -> list[tuple[int, int]]:
     """Return each length that occurs and how often, the longest first."""
     histogram = np.bincount(lengths) if len(lengths) else np.zeros(0, dtype=np.int64)
     occurring = np.flatnonzero(histogram)[::-1]
@@ -128,12 +142,12 @@ def _order_by(keys: NDArray[np.integer], largest: int) -> Numbers:
     return order
 
 
-def _packing(row_of: Numbers, rows: int) -> Packing:
+def _packing(row_of: NDArray[np.int32], rows: int) -> Packing:
     """Number the rows by their first document, and list each row's documents."""
     first = np.full(rows, len(row_of), dtype=np.int64)
     np.minimum.at(first, row_of, np.arange(len(row_of), dtype=np.int64))
-    number = np.empty(rows, dtype=np.int64)
-    number[_order_by(first, len(row_of))] = np.arange(rows, dtype=np.int64)
+    number = np.empty(rows, dtype=np.int32)
+    number[_order_by(first, len(row_of))] = np.arange(rows, dtype=np.int32)
     row_of = number[row_of]
     offsets = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(np.bincount(row_of, minlength=rows))))
     return Packing(offsets, _order_by(row_of, rows))

@@ -13,7 +13,7 @@ from launcher.core.errors import DataInvalid
 from launcher.core.packing import one_per_row, pack
 from launcher.core.source_index import SourceIndex, SplitIndex
 from launcher.data.batch_work import Instructions
-from launcher.data.documents import Documents
+from launcher.data.documents import Selection
 from launcher.data.holdout import Division, divide
 from launcher.data.identity import SourceIdentity
 from launcher.data.intake import Intake
@@ -81,15 +81,15 @@ class SourceBuilder:
         division = divide(train, held, self._source.holdout, drop=self._source.duplicates == "drop")
         if not len(division.train):
             self._store.delete(tokens_key(self._fingerprint))
-            kept = int(division.holdout.wholes().sum())
+            kept = len(division.holdout.hashes())
             reason = self._train.why_none(self._limit, kept)
             raise DataInvalid(f"{self._place}: no document is left to train on: {reason}")
         return division
 
-    def _put(self, split: Split, documents: Documents) -> SplitIndex:
-        packing = pack(documents.lengths, self._limit) if self._source.packing == "best_fit" else \
-            one_per_row(documents.lengths)
-        return put_split(self._store, self._fingerprint, split, documents, packing)
+    def _put(self, split: Split, selection: Selection) -> SplitIndex:
+        lengths = selection.lengths()
+        packing = pack(lengths, self._limit) if self._source.packing == "best_fit" else one_per_row(lengths)
+        return put_split(self._store, self._fingerprint, split, selection, packing)
 
     def _index(self, division: Division, train: SplitIndex, holdout: SplitIndex) -> SourceIndex:
         intakes = [self._train] if self._held is None else [self._train, self._held]

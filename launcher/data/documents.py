@@ -1,6 +1,7 @@
 """Tokenized documents as numbers: everything about them but their tokens, which are on disk already.
 
-Decides how many bytes a document costs while a source is prepared: 24, so that sources larger than memory fit.
+Decides how many bytes a document costs while a source is prepared: 24, so that sources larger than memory fit. Nothing
+here is copied without need for the same reason: what is trained on and what is held out are selections of one table.
 """
 
 from array import array
@@ -13,8 +14,8 @@ import numpy as np
 class Documents:
     """Documents in the order of the source. A long one that is split up is several, with one index and one hash."""
 
-    offsets: np.ndarray
-    """int64: where each document's tokens begin."""
+    begin: int
+    """Where the first one's tokens begin; those of the others follow without gaps."""
     lengths: np.ndarray
     """int32, each at least 1."""
     supervised: np.ndarray
@@ -28,18 +29,47 @@ class Documents:
         """Return how many there are."""
         return len(self.lengths)
 
+    def offsets(self) -> np.ndarray:
+        """Return int64: where each one's tokens begin."""
+        offsets = np.cumsum(self.lengths, dtype=np.int64)
+        offsets -= self.lengths
+        offsets += self.begin
+        return offsets
+
     def wholes(self) -> np.ndarray:
         """Return which of them begin a document of the source: all but the further parts of split-up ones."""
         first = np.ones(len(self), bool)
-        first[1:] = self.indexes[1:] != self.indexes[:-1]
+        np.not_equal(self.indexes[1:], self.indexes[:-1], out=first[1:])
         return first
 
-    def where(self, chosen: np.ndarray) -> "Documents":
-        """Return those that are chosen by a bool each."""
-        if chosen.all():
-            return self
-        return Documents(self.offsets[chosen], self.lengths[chosen], self.supervised[chosen], self.indexes[chosen],
-                         self.hashes[chosen])
+    def all(self) -> "Selection":
+        """Return all of them."""
+        return Selection(self, np.ones(len(self), bool))
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Some of the documents."""
+
+    documents: Documents
+    chosen: np.ndarray
+    """bool for each of them; the parts of a split-up one are chosen together."""
+
+    def __len__(self) -> int:
+        """Return how many are chosen."""
+        return int(np.count_nonzero(self.chosen))
+
+    def lengths(self) -> np.ndarray:
+        """Return the lengths of those that are chosen."""
+        return self.documents.lengths[self.chosen]
+
+    def hashes(self) -> np.ndarray:
+        """Return the hash of each document of the source that is chosen."""
+        return self.documents.hashes[self.chosen & self.documents.wholes()]
+
+    def places(self, order: np.ndarray) -> np.ndarray:
+        """Return where those that are chosen, in some order, stand among all."""
+        return order if self.chosen.all() else np.flatnonzero(self.chosen)[order]
 
 
 class Shelf:
@@ -56,9 +86,6 @@ class Shelf:
         self._hashes.frombytes(hashes.tobytes())
 
     def documents(self, begin: int = 0) -> Documents:
-        """Return all of them, their tokens lying one after the other from `begin`. Nothing may be added then."""
-        lengths = np.frombuffer(self._lengths, np.int32)
-        offsets = np.cumsum(lengths, dtype=np.int64)
-        offsets += begin - lengths
-        return Documents(offsets, lengths, np.frombuffer(self._supervised, np.int32),
+        """Return all of them, their tokens lying from `begin` on. Nothing may be added then."""
+        return Documents(begin, np.frombuffer(self._lengths, np.int32), np.frombuffer(self._supervised, np.int32),
                          np.frombuffer(self._indexes, np.int64), np.frombuffer(self._hashes, np.uint64))

@@ -11,7 +11,7 @@ from hashlib import blake2b
 import numpy as np
 
 from launcher.core.recipe_sources import Holdout
-from launcher.data.documents import Documents
+from launcher.data.documents import Documents, Selection
 
 HASH_BYTES = 8
 
@@ -26,8 +26,8 @@ def content_hash(texts: Iterable[str]) -> int:
 class Division:
     """The documents of a source, apart."""
 
-    train: Documents
-    holdout: Documents
+    train: Selection
+    holdout: Selection
     duplicates: int
     """Documents that an equal one of the same files comes before."""
     overlap: int
@@ -36,40 +36,49 @@ class Division:
 
 def divide(documents: Documents, own_holdout: Documents | None, holdout: Holdout, *, drop: bool) -> Division:
     """Return what is trained on and what is held out, duplicates dropped or kept."""
-    documents, duplicates = _without_repeats(documents, drop=drop)
+    kept, duplicates = _without_repeats(documents, drop=drop)
     if own_holdout is None:
-        held = held_out(documents, holdout)
-        return Division(documents.where(~held), documents.where(held), duplicates, 0)
-    own_holdout, more = _without_repeats(own_holdout, drop=drop)
-    overlap = np.isin(own_holdout.hashes[own_holdout.wholes()], documents.hashes)
-    return Division(documents, own_holdout, duplicates + more, int(overlap.sum()))
+        held = held_out(kept, holdout)
+        train, held = Selection(documents, kept.chosen & ~held), Selection(documents, kept.chosen & held)
+        return Division(train, held, duplicates, 0)
+    own_kept, more = _without_repeats(own_holdout, drop=drop)
+    overlap = np.isin(own_kept.hashes(), documents.hashes)
+    return Division(kept, own_kept, duplicates + more, int(overlap.sum()))
 
 
-def held_out(documents: Documents, holdout: Holdout) -> np.ndarray:
-    """Return for each document whether it is kept for evaluation. Equal documents are together.
+def held_out(kept: Selection, holdout: Holdout) -> np.ndarray:
+    """Return for each document, also those that are not kept, whether its like is for evaluation.
 
-    By number, those with the smallest hashes are kept: more than wanted only where the last one occurs again.
+    By number, those with the smallest hashes are: more than wanted only where the last one occurs again.
     """
+    hashes = kept.documents.hashes
     if holdout.documents:
-        hashes = documents.hashes[documents.wholes()]
-        wanted = min(holdout.documents, len(hashes))
-        return documents.hashes <= np.partition(hashes, wanted - 1)[wanted - 1] if wanted else np.zeros(0, bool)
+        candidates = kept.hashes()
+        wanted = min(holdout.documents, len(candidates))
+        return hashes <= np.partition(candidates, wanted - 1)[wanted - 1] if wanted else np.zeros(len(hashes), bool)
     limit = int(holdout.share * 2**64)
-    return documents.hashes < np.uint64(limit) if limit < 2**64 else np.ones(len(documents), bool)
+    return hashes < np.uint64(limit) if limit < 2**64 else np.ones(len(hashes), bool)
 
 
-def _without_repeats(documents: Documents, *, drop: bool) -> tuple[Documents, int]:
+def _without_repeats(documents: Documents, *, drop: bool) -> tuple[Selection, int]:
     """Return the documents, those that an equal one comes before left out if `drop`, and how many these are."""
-    wholes = documents.wholes()
-    again = _repeated(documents.hashes[wholes])
+    everything = documents.all()
+    again = _repeated(everything.hashes())
     count = int(again.sum())
-    return documents.where(~again[np.cumsum(wholes) - 1]) if drop and count else documents, count
+    if not drop or not count:
+        return everything, count
+    return Selection(documents, ~again[np.cumsum(documents.wholes()) - 1]), count
 
 
 def _repeated(hashes: np.ndarray) -> np.ndarray:
-    """Return for each hash whether it comes again."""
-    order = np.argsort(hashes, kind="stable")
-    in_order = hashes[order]
+    """Return for each hash whether an equal one comes before it. What occurs once, nearly all, costs one sort."""
+    in_order = np.sort(hashes)
+    several = np.unique(in_order[1:][in_order[1:] == in_order[:-1]])
     again = np.zeros(len(hashes), bool)
-    again[order[1:]] = in_order[1:] == in_order[:-1]
+    if len(several):
+        nearest = np.minimum(np.searchsorted(several, hashes), len(several) - 1)
+        places = np.flatnonzero(several[nearest] == hashes)
+        _, firsts = np.unique(hashes[places], return_index=True)
+        again[places] = True
+        again[places[firsts]] = False
     return again

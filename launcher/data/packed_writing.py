@@ -7,7 +7,7 @@ import numpy as np
 
 from launcher.core.packing import Packing
 from launcher.core.source_index import SplitIndex
-from launcher.data.documents import Documents
+from launcher.data.documents import Selection
 from launcher.data.keys import Split, split_key, tokens_key
 from launcher.data.packed import TOKEN
 from launcher.storage.store import Store
@@ -25,20 +25,23 @@ def put_tokens(store: Store, fingerprint: str, pieces: Iterable[np.ndarray]) -> 
     store.put(tokens_key(fingerprint), (piece.astype(TOKEN, copy=False).tobytes() for piece in pieces))
 
 
-def put_split(store: Store, fingerprint: str, split: Split, documents: Documents, packing: Packing) -> SplitIndex:
-    """Store the arrays of one split."""
+def put_split(store: Store, fingerprint: str, split: Split, selection: Selection, packing: Packing) -> SplitIndex:
+    """Store the arrays of one split; the packing is of the documents that are chosen."""
+    documents, places = selection.documents, selection.places(packing.order)
+
     def put(name: str, array: np.ndarray) -> None:
         store.put(split_key(fingerprint, split, name), _npy(array))
 
     put("row_documents", packing.row_offsets)
-    put("document_offsets", documents.offsets[packing.order])
-    put("document_lengths", documents.lengths[packing.order])
-    put("document_indexes", documents.indexes[packing.order])
-    put("hashes", documents.hashes[documents.wholes()])
-    tokens, supervised = _row_sums(documents.lengths, packing), _row_sums(documents.supervised, packing)
+    put("document_offsets", documents.offsets()[places])
+    put("document_lengths", documents.lengths[places])
+    put("document_indexes", documents.indexes[places])
+    put("hashes", selection.hashes())
+    tokens = _row_sums(documents.lengths[places], packing)
+    supervised = _row_sums(documents.supervised[places], packing)
     put("row_tokens", tokens)
     put("row_supervised", supervised)
-    return SplitIndex(rows=packing.rows, documents=len(documents), tokens=int(tokens.sum(dtype=np.int64)),
+    return SplitIndex(rows=packing.rows, documents=len(places), tokens=int(tokens.sum(dtype=np.int64)),
                       supervised_tokens=int(supervised.sum(dtype=np.int64)))
 
 
@@ -46,7 +49,7 @@ def _row_sums(numbers: np.ndarray, packing: Packing) -> np.ndarray:
     """Return the sums over the documents of each row; a row is never empty."""
     if not packing.rows:
         return np.zeros(0, np.int32)
-    return np.add.reduceat(numbers[packing.order], packing.row_offsets[:-1], dtype=np.int32)
+    return np.add.reduceat(numbers, packing.row_offsets[:-1], dtype=np.int32)
 
 
 def _npy(array: np.ndarray) -> Iterator[bytes]:

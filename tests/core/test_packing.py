@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from launcher.core import packing as packing_module
 from launcher.core.packing import one_per_row, pack
 
 LENGTHS = st.lists(st.integers(1, 64), max_size=300)
@@ -45,6 +46,18 @@ def test_groups_give_what_one_document_at_a_time_gives(lengths):
 @given(LENGTHS)
 def test_rows_go_by_their_first_document(lengths):
     firsts = [row[0] for row in rows(pack(np.array(lengths, dtype=np.int64), 64))]
+    assert firsts == sorted(firsts)
+
+
+def test_more_than_a_window_is_packed_window_by_window(monkeypatch):
+    lengths = np.random.default_rng(3).integers(1, 65, 1234)
+    monkeypatch.setattr(packing_module, "WINDOW", 500)
+    packing = pack(lengths, 64)
+    assert sorted(packing.order.tolist()) == list(range(1234)) and packing.row_offsets[-1] == 1234
+    for row in rows(packing):
+        assert row == sorted(row) and 0 < sum(lengths[document] for document in row) <= 64
+        assert len({document // 500 for document in row}) == 1
+    firsts = [row[0] for row in rows(packing)]
     assert firsts == sorted(firsts)
 
 

@@ -23,14 +23,14 @@ def some_documents(count):
     supervised[starts] = False
     learnt = np.array([supervised[start:start + length].sum() for start, length in zip(starts, lengths, strict=True)])
     return random.integers(0, 99, total).astype(np.int32), supervised, Documents(
-        starts, lengths, learnt.astype(np.int32), np.arange(count, dtype=np.int64) * 3,
+        7, lengths, learnt.astype(np.int32), np.arange(count, dtype=np.int64) * 3,
         random.integers(0, 2**63, count).astype(np.uint64))
 
 
 def written(folder, tokens, supervised, documents, packing):
     store = LocalStore(folder)
     put_tokens(store, "f", np.array_split(marked(tokens, supervised), 3))
-    train = put_split(store, "f", "train", documents, packing)
+    train = put_split(store, "f", "train", documents.all(), packing)
     index = SourceIndex(source="s", fingerprint="f", sequence_length=LENGTH, train=train, holdout=EMPTY, read=1)
     assert document_hashes(store, index, "train").tolist() == documents.hashes.tolist()
     return train, PackedSplit(store, index, "train")
@@ -41,13 +41,13 @@ def test_every_document_comes_back_whole(tmp_path, packed):
     tokens, supervised, documents = some_documents(2500)
     packing = pack(documents.lengths, LENGTH) if packed else one_per_row(documents.lengths)
     numbers, split = written(tmp_path, tokens, supervised, documents, packing)
-    seen = []
+    seen, starts = [], documents.offsets()
     for number in range(split.rows):
         row = split.row(number)
         at = 0
         for index in row.documents.tolist():
             document = index // 3
-            low, length = int(documents.offsets[document]), int(documents.lengths[document])
+            low, length = int(starts[document]), int(documents.lengths[document])
             assert row.tokens[at:at + length].tolist() == tokens[low:low + length].tolist()
             assert row.positions[at:at + length].tolist() == list(range(length))
             # The first token follows another document, or nothing.

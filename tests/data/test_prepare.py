@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from launcher.core.errors import UserError
@@ -133,6 +134,56 @@ def test_the_fingerprint_changes_with_nothing_else(files, store, tmp_path):
     assert found is not None
     assert found.sources["other"] == before.sources["sums"].model_copy(update={"source": "other"})
     assert found.tokenizer == before.tokenizer
+
+
+@pytest.mark.parametrize("what", ["data", "chat_template.jinja", "tokenizer.json", "recipe's template"])
+def test_one_byte_makes_another_fingerprint_and_a_name_does_not(files, store, tmp_path, what):
+    folder = tmp_path / "model"
+    chat_tokenizer(CHATML).save_pretrained(folder)
+    (folder / "chat_template.jinja").write_text(CHATML)
+    (tmp_path / "chat.jinja").write_text(CHATML)
+    model = {"init": {"architecture": "llama"}, "tokenizer": {"path": str(folder)}}
+    if "recipe" in what:
+        model["chat_template"] = str(tmp_path / "chat.jinja")
+
+    def fingerprint(path, name="talk"):
+        return prepare(recipe_for({name: path}, model=model), store).sources[name].fingerprint
+
+    before = fingerprint(files["talk"])
+    moved = tmp_path / "renamed.jsonl"
+    moved.write_bytes(files["talk"].read_bytes())
+    assert fingerprint(moved, "other") == before
+    changed = {"data": files["talk"], "recipe's template": tmp_path / "chat.jinja"}.get(what, folder / what)
+    old, new = {"data": (b"after one?", b"after One?"), "tokenizer.json": (b'"version"', b'"version" ')}.get(
+        what, (b"{{ m['content'] }}<|im_end|>", b"{{ m['content'] }} <|im_end|>"))
+    text = changed.read_bytes()
+    assert old in text
+    changed.write_bytes(text.replace(old, new, 1))
+    assert fingerprint(files["talk"]) != before
+
+
+def test_parts_of_a_split_up_document_make_the_whole_again(tmp_path, store):
+    draw = np.random.default_rng(7)
+    rows = [{"text": " ".join(draw.choice(WORDS, count))} for count in draw.integers(1, 120, 60)]
+    path = write_rows(tmp_path / "texts.jsonl", rows)
+    whole = prepare(recipe_for({"texts": path}, sequence_length=1000), store).sources["texts"]
+    recipe = recipe_for({"texts": {"path": path, "too_long": "split"}}, sequence_length=30)
+    split = prepare(recipe, store).sources["texts"]
+    assert split.split_up > 20 and split.train.documents > 100
+    found = {index: ([], []) for index in range(60)}
+    packed = PackedSplit(store, split, "train")
+    for number in range(packed.rows):
+        row = packed.row(number)
+        borders = [*np.flatnonzero(row.positions == 0).tolist(), len(row.tokens)]
+        for index, (start, end) in zip(row.documents.tolist(), pairwise(borders), strict=True):
+            # Positions restart, and no label crosses a border: the first token of a part is predicted by nothing.
+            assert row.positions[start:end].tolist() == list(range(end - start))
+            assert not row.supervised[start] and row.supervised[start + 1:end].all()
+            found[index][0].append(row.tokens[start:end].tolist())
+    for index, (tokens, _) in documents_of(store, whole).items():
+        parts = [tokens[begin:begin + 30] for begin in range(0, len(tokens), 30)]
+        # A last part of one token has nothing to learn.
+        assert sorted(found[index][0]) == sorted(part for part in parts if len(part) > 1)
 
 
 def test_a_tokenizer_in_a_directory_is_known_by_its_files(files, store, tmp_path):
