@@ -15,7 +15,7 @@ from launcher.core.recipe_sources import Source
 from launcher.data.reading.formats import FORMATS
 from launcher.data.reading.hub import HubTable, find_commit
 from launcher.data.reading.parts import FilePart, Part
-from launcher.data.reading.places import LocalPlace, RemotePlace, remote_told
+from launcher.data.reading.places import WEB, LocalPlace, RemotePlace, remote_told
 from launcher.data.reading.splits import choose_split
 from launcher.storage.data_paths import (
     DATA_SUFFIXES,
@@ -31,6 +31,9 @@ from launcher.storage.data_paths import (
 )
 from launcher.storage.store import Store
 from launcher.storage.typed_paths import is_file, is_folder
+
+# How long a server of the web may take to answer, and to be silent in the middle of a file.
+CONNECT_S, SILENCE_S = 30, 120
 
 
 def find_parts(source: Source, paths: tuple[str, ...], store: Store | None) -> tuple[Part, ...]:
@@ -104,15 +107,24 @@ def _remote(url: str) -> list[Part]:
     from fsspec.core import url_to_fs
 
     with remote_told(url):
-        system, path = url_to_fs(url)
+        system, path = url_to_fs(url, **_options(url))
         system.invalidate_cache()
         paths = sorted(_listed(system, path, url))
     return [FilePart(RemotePlace(system, each)) for each in paths]
 
 
+def _options(url: str) -> dict[str, Any]:
+    if not url.startswith(WEB):
+        return {}
+    from aiohttp import ClientTimeout
+
+    # By default a stream ends with an error after five minutes, however well it goes.
+    return {"client_kwargs": {"timeout": ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)}}
+
+
 def _listed(system: Any, path: str, url: str) -> Iterator[str]:
     # Of a web address a question mark begins the query.
-    web = url.startswith(("http://", "https://"))
+    web = url.startswith(WEB)
     if "*" in path or (not web and GLOB.search(path)):
         found = system.glob(path)
         if not found:

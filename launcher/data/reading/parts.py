@@ -22,6 +22,7 @@ from launcher.data.reading.tables import batches_of, first_line
 from launcher.storage.data_paths import data_suffix
 from launcher.storage.store import Store
 
+TABLES = ("parquet", "arrow")
 DELIMITERS: dict[Format, str] = {"csv": ",", "tsv": "\t"}
 
 
@@ -63,6 +64,7 @@ class FilePart:
     def __init__(self, place: Place) -> None:
         self.path, self._place = place.path, place
         self._suffix = data_suffix(place.name)
+        self._is_table = FORMATS.get(self._suffix or "") in TABLES
         self.light = place.local
         self.headed = self._suffix in (".csv", ".tsv")
 
@@ -83,17 +85,17 @@ class FilePart:
         """Return the names of a table's columns."""
         if FORMATS.get(self._suffix or "") in ("json", "txt"):
             return None
-        with self._place.open() as raw:
+        with self._place.open(anywhere=self._is_table) as raw:
             # A glance at perhaps thousands of files, at every start of a run.
             file = OpenFile(self.path, raw, UNPACKED_BYTES)
             kind = format_of(file, self._suffix)
             if kind in DELIMITERS:
                 return csv_columns(file, DELIMITERS[kind])
-            return self._table(kind, file).columns if kind in ("parquet", "arrow") else None
+            return self._table(kind, file).columns if kind in TABLES else None
 
     def batches(self, first: int, done: int) -> Iterator[RowBatch]:
         """Yield the rows. Raises DataInvalid where the file is damaged, or has no rows though it might."""
-        with self._place.open() as raw:
+        with self._place.open(anywhere=self._is_table) as raw:
             file = OpenFile(self.path, raw)
             try:
                 kind = format_of(file, self._suffix)
@@ -107,7 +109,7 @@ class FilePart:
                 raise DataInvalid(f"{self.path}: cannot be unpacked behind row {file.row} ({first_line(error)}); the "
                                   "file is cut off or damaged: fetch or write it again") from None
         # Parquet writers leave empty files among others; a text file that is empty has lost its rows.
-        if first == before and kind not in ("parquet", "arrow"):
+        if first == before and kind not in TABLES:
             raise DataInvalid(f"{self.path}: has no rows; fetch or write it again, or leave it out")
 
     def _rows(self, kind: Format, file: OpenFile, first: int, done: int) -> Iterator[RowBatch]:

@@ -20,6 +20,7 @@ from launcher.storage.store import Store
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
+WEB = ("http://", "https://")
 BLOCK_BYTES = 4 << 20
 # What file systems offer that changes with the content. An entity tag alone says all; the others only together.
 TAGS = ("ETag", "etag", "checksum", "md5", "md5Hash", "sha256", "content_md5")
@@ -36,8 +37,10 @@ class Place(Protocol):
     local: bool
     size: int
 
-    def open(self) -> "Any":
-        """Return a context in which the file's bytes can be read; errors of reading it there become DataInvalid."""
+    def open(self, *, anywhere: bool) -> "Any":
+        """Return a context in which the file's bytes can be read, from anywhere or in order; errors of reading it there
+        become DataInvalid.
+        """
         ...
 
     def stamp(self) -> Stamp:
@@ -65,7 +68,7 @@ class LocalPlace:
         self.size = status.st_size
 
     @contextmanager
-    def open(self) -> Iterator[BinaryIO]:
+    def open(self, *, anywhere: bool) -> Iterator[BinaryIO]:
         """Open the file."""
         with self._told(), self._path.open("rb", buffering=0) as file:
             yield cast(BinaryIO, file)
@@ -101,9 +104,10 @@ class RemotePlace:
         self.size = int(self._info().get("size") or 0)
 
     @contextmanager
-    def open(self) -> Iterator[BinaryIO]:
-        """Open the file; it is read in blocks, in order."""
-        with remote_told(self.path), self._system.open(self._path, "rb", block_size=BLOCK_BYTES,
+    def open(self, *, anywhere: bool) -> Iterator[BinaryIO]:
+        """Open the file, in blocks; from the web as one stream if that will do, for not every server knows ranges."""
+        stream = self.path.startswith(WEB) and not anywhere
+        with remote_told(self.path), self._system.open(self._path, "rb", block_size=0 if stream else BLOCK_BYTES,
                                                        cache_type="readahead") as file:
             yield cast(BinaryIO, file)
 
@@ -119,7 +123,7 @@ class RemotePlace:
         times = [str(info[name]) for name in TIMES if info.get(name)]
         if tags or (times and info.get("size")):
             return fingerprint(info.get("size"), tags or [self.path, *times])
-        with self.open() as file:
+        with self.open(anywhere=False) as file:
             return hash_of(chunks(file))
 
     def _info(self) -> dict[str, Any]:

@@ -42,6 +42,6 @@ def test_a_damaged_file_is_told_or_read(tmp_path, name):
             continue
         told += any(isinstance(row, BadRow) for row in rows)
         # A table knows how many rows it has: none is lost without a word.
-        assert "parquet" not in name and "arrow" not in name or len(rows) == len(ROWS)
+        assert ("parquet" not in name and "arrow" not in name) or len(rows) == len(ROWS)
         whole += 1
     assert told > 40, (told, whole)

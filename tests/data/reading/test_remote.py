@@ -63,6 +63,20 @@ class _Breaks(SimpleHTTPRequestHandler):
         pass
 
 
+def test_a_server_without_ranges_gives_large_files_too(tmp_path):
+    rows = [{"text": chr(97 + place % 26) * 1000} for place in range(9000)]
+    (tmp_path / "large.jsonl").write_bytes(lines(rows))
+    with web_server(tmp_path) as address:
+        assert rows_of(f"{address}/large.jsonl") == rows
+
+
+def test_large_files_come_in_blocks(s3):
+    rows = [{"text": chr(97 + place % 26) * 1000} for place in range(9000)]
+    s3.pipe("bucket/large/a.jsonl", lines(rows))
+    s3.pipe("bucket/large/a.parquet", parquet_file(rows, compression="none", use_dictionary=False))
+    assert rows_of("s3://bucket/large/a.jsonl") == rows == rows_of("s3://bucket/large/a.parquet")
+
+
 def test_a_server_that_breaks_off_is_told(tmp_path):
     with web_server(tmp_path, _Breaks) as address, pytest.raises(DataInvalid, match=r"a\.jsonl: cannot be read "):
         rows_of(f"{address}/a.jsonl")
