@@ -123,18 +123,20 @@ class _Chat:
 
     def _where_it_differs(self, turn: int, after: int, until: int) -> int:
         """Return where the rendering begins to differ from that of a turn with plain words in this one's place."""
-        plain = [*self._messages[:turn], {"role": "assistant", "content": MARK.format(0)}, *self._messages[turn + 1:]]
-        try:
-            before, mark, _ = self._template.write(plain, self._tools).partition(MARK.format(0))
-        except ValueError:
-            before, mark = "", ""
-        start = common_start(self._text[:until], before) if mark else 0
-        if start < after or not mark:
-            header = self._after_header(after, until)
-            if header is None:
-                raise ValueError(f"where message {turn + 1} begins in the chat template's text cannot be told; {ELSE}")
-            return header
-        return with_lead(self._template, self._text, start)
+        plain = [*self._messages[:turn], {"role": "assistant", "content": MARK.format(0)}]
+        # Where the turns that follow make no sense without the calls, the chat is cut off before them.
+        for chat in ([*plain, *self._messages[turn + 1:]], plain):
+            try:
+                before, mark, _ = self._template.write(chat, self._tools).partition(MARK.format(0))
+            except ValueError:
+                continue
+            start = common_start(self._text[:until], before)
+            if mark and start >= after:
+                return with_lead(self._template, self._text, start)
+        header = self._after_header(after, until)
+        if header is None:
+            raise ValueError(f"where message {turn + 1} begins in the chat template's text cannot be told; {ELSE}")
+        return header
 
     def _end(self, turn: int, last: Found) -> int:
         """Return where the turn ends: with the token that ends a chat which ends with this turn."""

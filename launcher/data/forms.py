@@ -38,7 +38,8 @@ def find_form(columns: dict[str, Any], fields: Fields | None = None) -> Form:
     if fields and len(fitting) > 1:
         # What the recipe names is meant; a column that only happens to be there is not.
         said = set(fields.names)
-        fitting = [form for form in fitting if said.issuperset(COLUMNS[form])] or fitting
+        meant: list[Form] = [form for form in fitting if said.issuperset(COLUMNS[form])]
+        fitting = meant or fitting
     if len(fitting) == 1:
         return fitting[0]
     if fitting:

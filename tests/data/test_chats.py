@@ -7,6 +7,7 @@ import pytest
 
 from launcher.data.chat import ChatTemplate
 from launcher.data.chat_templates import template_text
+from launcher.data.encoding import Encoder
 from launcher.data.rendering import Renderer
 from tests.data.making import CHATML, MISTRAL, ZEPHYR
 from tests.data.tokenizers import tokenizer_of
@@ -63,6 +64,24 @@ def test_a_call_is_learnt_with_the_token_that_ends_it():
 def test_a_call_is_learnt_where_turns_have_no_header():
     call = '[TOOL_CALLS]weather{"at": "<|eom_id|></s>"}</s>'
     assert learnt(CALLS_WITHOUT_HEADER, AGENT, tools=TOOLS) == [call, " Sun.</s>"]
+
+
+def test_a_call_is_learnt_where_it_stands_though_the_answer_names_it_again():
+    names_again = CALLS_WITHOUT_HEADER.replace(
+        "result {{ m.content }}", "{{ messages[loop.index0 - 1].tool_calls[0].function.name }} gave {{ m.content }}")
+    rendered = ChatTemplate(tokenizer_of(KIND, names_again)).render(AGENT, "assistant", TOOLS)
+    call = '[TOOL_CALLS]weather{"at": "<|eom_id|></s>"}</s>'
+    assert f"{call}weather gave weather: sun" in rendered.text
+    assert [rendered.text[start:end] for start, end in rendered.spans] == [call, " Sun.</s>"]
+
+
+def test_white_space_that_is_one_token_with_the_headers_belongs_to_the_header():
+    tokenizer = tokenizer_of("BPE that merges across borders", CHATML)
+    rendered = ChatTemplate(tokenizer).render([user("Q"), answer("\nAda")], "assistant")
+    assert [rendered.text[start:end] for start, end in rendered.spans] == ["\nAda<|im_end|>"]
+    (encoded,) = Encoder(tokenizer).encode([rendered])
+    assert "\n\n" in [tokenizer.decode([token]) for token in encoded.tokens]
+    assert tokenizer.decode(encoded.tokens[encoded.supervised]) == "Ada<|im_end|>"
 
 
 def test_all_that_the_model_writes_of_a_turn_is_learnt():
