@@ -94,8 +94,9 @@ def _record(file: Path, field: str) -> Any:
     """Return a field of what `datasets` wrote beside a saved dataset."""
     try:
         value = json.loads(file.read_bytes())[field]
-        assert value and isinstance(value, list)
-    except (OSError, ValueError, KeyError, TypeError, AssertionError):
+        if not value or not isinstance(value, list):
+            raise ValueError(field)
+    except (OSError, ValueError, KeyError, TypeError):
         raise DataInvalid(f"{file}: cannot be read, so the folder is no whole dataset of save_to_disk; save it "
                           "again") from None
     return value

@@ -30,6 +30,7 @@ class HubTable:
     def __init__(self, name: str, subset: str | None, split: str | None, commit: str) -> None:
         self.path = f"hub:{name}"
         self._name, self._subset, self._split, self._commit = name, subset, split, commit
+        self.found: Stamp = (commit,)
         self._dataset: Dataset | None = None
 
     @property

@@ -67,8 +67,10 @@ class _Pieces(io.RawIOBase):
 def _compression(path: str, head: bytes) -> str | None:
     found = next((suffix for suffix, magic in MAGIC.items() if head.startswith(magic)), None)
     named = next((suffix for suffix in COMPRESSED_SUFFIXES if path.lower().endswith(suffix)), None)
-    if head and named is not None and found is None:
-        page = "; it looks like a web page" if head.lstrip()[:1] == b"<" else ""
+    page = "; it looks like a web page" if head.lstrip()[:1] == b"<" else ""
+    # A server that calls the packing its own way of sending has it undone on arrival.
+    sent = path.startswith(("http://", "https://")) and not page
+    if head and named is not None and found is None and not sent:
         raise DataInvalid(f"{path}: is named {named} but is not compressed so{page}; fetch it again, or rename it")
     return found
 

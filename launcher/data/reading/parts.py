@@ -35,6 +35,8 @@ class Part(Protocol):
     """Whether its first row is at hand without the network or a heavy import."""
     headed: bool
     """Whether its first line names the columns."""
+    found: Stamp
+    """What `stamp` was when the part was found."""
 
     @property
     def size(self) -> int:
@@ -50,7 +52,7 @@ class Part(Protocol):
         ...
 
     def stamp(self) -> Stamp:
-        """Return what changes when the part is written."""
+        """Return what changes when the part is written, as it is now."""
         ...
 
     def content(self, store: Store) -> str:
@@ -62,7 +64,7 @@ class FilePart:
     """A file in one of the formats that are read."""
 
     def __init__(self, place: Place) -> None:
-        self.path, self._place = place.path, place
+        self.path, self.found, self._place = place.path, place.found, place
         self._suffix = data_suffix(place.name)
         self._is_table = FORMATS.get(self._suffix or "") in TABLES
         self.light = place.local
@@ -74,7 +76,7 @@ class FilePart:
         return self._place.size
 
     def stamp(self) -> Stamp:
-        """Return what changes when the file is written."""
+        """Return what changes when the file is written, as it is now."""
         return self._place.stamp()
 
     def content(self, store: Store) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 WEB = ("http://", "https://")
 BLOCK_BYTES = 4 << 20
 # What file systems offer that changes with the content. An entity tag alone says all; the others only together.
-TAGS = ("ETag", "etag", "checksum", "md5", "md5Hash", "sha256", "content_md5")
+TAGS = ("ETag", "etag", "checksum", "md5", "md5Hash", "sha256", "content_md5", "Content-MD5", "Digest")
 TIMES = ("mtime", "LastModified", "Last-Modified", "last_modified", "updated", "created")
 
 
@@ -36,6 +36,8 @@ class Place(Protocol):
     """What its format is told from."""
     local: bool
     size: int
+    found: Stamp
+    """What `stamp` was when the file was found."""
 
     def open(self, *, anywhere: bool) -> "Any":
         """Return a context in which the file's bytes can be read, from anywhere or in order; errors of reading it there
@@ -66,6 +68,7 @@ class LocalPlace:
             kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"
             raise DataInvalid(f"{path}: is {kind}, not a file; data is read more than once, so write it to a file")
         self.size = status.st_size
+        self.found = self.stamp()
 
     @contextmanager
     def open(self, *, anywhere: bool) -> Iterator[BinaryIO]:
@@ -101,7 +104,10 @@ class RemotePlace:
         self.path = system.unstrip_protocol(path)
         self.name = urlsplit(self.path).path
         self._system, self._path = system, path
-        self.size = int(self._info().get("size") or 0)
+        with remote_told(self.path):
+            # Of many files behind one URL, their listing says it all, without a request for each.
+            self._said: dict[str, Any] = system.info(path)
+        self.size, self.found = int(self._said.get("size") or 0), _stamp(self._said)
 
     @contextmanager
     def open(self, *, anywhere: bool) -> Iterator[BinaryIO]:
@@ -112,13 +118,14 @@ class RemotePlace:
             yield cast(BinaryIO, file)
 
     def stamp(self) -> Stamp:
-        """Return what the server says of the file."""
-        info = self._info()
-        return tuple(str(info[name]) for name in ("size", *TAGS, *TIMES) if info.get(name) is not None)
+        """Return what the server says of the file now."""
+        with remote_told(self.path):
+            self._system.invalidate_cache()
+            return _stamp(self._system.info(self._path))
 
     def content(self, store: Store) -> str:
         """Return the server's word on the content, or the hash of the bytes where it says nothing."""
-        info = self._info()
+        info = self._said
         tags = [str(info[name]) for name in TAGS if info.get(name)]
         times = [str(info[name]) for name in TIMES if info.get(name)]
         if tags or (times and info.get("size")):
@@ -126,11 +133,9 @@ class RemotePlace:
         with self.open(anywhere=False) as file:
             return hash_of(chunks(file))
 
-    def _info(self) -> dict[str, Any]:
-        with remote_told(self.path):
-            # What fsspec remembers of a listing may be older than the file.
-            self._system.invalidate_cache()
-            return self._system.info(self._path)
+
+def _stamp(info: dict[str, Any]) -> Stamp:
+    return tuple(str(info[name]) for name in ("size", *TAGS, *TIMES) if info.get(name) is not None)
 
 
 @contextmanager
@@ -138,7 +143,7 @@ def remote_told(url: str) -> Iterator[None]:
     """Turn any trouble with a URL into DataInvalid: each of the libraries under fsspec has its own family of errors."""
     try:
         yield
-    except (DataInvalid, GeneratorExit):
+    except DataInvalid:
         raise
     except ImportError as error:
         raise DataInvalid(f"{url}: needs a package that is not installed ({first_line(error)})") from None

@@ -21,7 +21,6 @@ class SourceFiles:
     def __init__(self, name: str, parts: tuple[Part, ...], skip_bad: bool = False) -> None:
         self.name = name
         self._parts, self._skip_bad = parts, skip_bad
-        self._stamps = tuple(part.stamp() for part in parts)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -78,8 +77,8 @@ class SourceFiles:
 
     def check_unchanged(self) -> None:
         """Raise DataInvalid if a file was written since this object was made: call it after the last batch."""
-        for part, stamp in zip(self._parts, self._stamps, strict=True):
-            if part.stamp() != stamp:
+        for part in self._parts:
+            if part.stamp() != part.found:
                 raise DataInvalid(f"{part.path}: was changed while it was read; prepare again when it is complete")
 
     def _named(self) -> str:

@@ -48,6 +48,31 @@ def test_what_is_prepared_from_the_web_is_found_until_it_changes(web, tmp_path):
     assert look_up(recipe, store) is None
 
 
+class _Unpacks(SimpleHTTPRequestHandler):
+    """A server that says of packed files that it packed them to send them, and of all others that they are pages."""
+
+    def do_GET(self) -> None:
+        packed = "page" not in self.path
+        data = FILES["a.jsonl.gz"] if packed else b"<html>"
+        self.send_response(200)
+        for name, value in (("Content-Encoding", "gzip" if packed else "identity"), ("Content-Length", str(len(data)))):
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_what_a_server_unpacks_is_read_and_a_page_in_its_place_is_not(tmp_path):
+    with web_server(tmp_path, _Unpacks) as address:
+        assert rows_of(f"{address}/a.jsonl.gz") == SUMS
+        with pytest.raises(DataInvalid, match=r"is named \.gz but is not compressed so; it looks like a web page"):
+            rows_of(f"{address}/page.jsonl.gz")
+
+
 class _Breaks(SimpleHTTPRequestHandler):
     """A server without ranges that ends in the middle of what it promised."""
 
