@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 # Llama 3.1 and others write today's date, which would make the data of one recipe another each day. A macro hides the
-# function of that name; the date is the one that Llama's template falls back to.
+# function of that name; the date is the one that Llama's template falls back to. Jinja drops the last line break here,
+# so the template still begins at the beginning of a line.
 PINNED_DATE = """\
 {%- macro strftime_now(format) -%}
 {{- format | replace('%d', '26') | replace('%b', 'Jul') | replace('%B', 'July') | replace('%m', '07')
  | replace('%Y', '2024') | replace('%y', '24') | replace('%A', 'Friday') | replace('%a', 'Fri')
  | replace('%H', '00') | replace('%M', '00') | replace('%S', '00') -}}
-{%- endmacro -%}
+{%- endmacro %}
 """
 ASKED: list[Message] = [{"role": "user", "content": "Hello."}]
 THOUGHT = re.compile("think|thought", re.IGNORECASE)
@@ -58,7 +59,7 @@ class Template:
                 shown, tools=tools or None, chat_template=self._text(bool(tools)),  # pyright: ignore[reportArgumentType]
                 add_generation_prompt=prompt, tokenize=False, return_dict=False))
         except Exception as error:  # a template is a program, and its own: it may raise anything
-            raise ValueError(f"the chat template refuses this chat: {error}") from None
+            raise ValueError(f"the chat template refuses this chat: {' '.join(str(error).split())}") from None
 
     @cached_property
     def writes_thoughts(self) -> bool:

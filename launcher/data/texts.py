@@ -41,7 +41,8 @@ def json_in(value: Any, what: str) -> Any:
         except (ValueError, RecursionError):
             raise ValueError(f"{what} is text that is not JSON; write it as JSON") from None
     try:
-        checked_text(json.dumps(value, ensure_ascii=False, allow_nan=False), what)
-    except (TypeError, RecursionError):
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
         raise ValueError(f"{what} holds what JSON cannot; write objects, lists, text and numbers") from None
+    checked_text(text, what)
     return value

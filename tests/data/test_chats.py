@@ -30,7 +30,7 @@ CALLS_WITHOUT_HEADER = (
 CHANNELS = ("{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>{% if m.role == 'assistant' %}"
             "final:{% endif %}{{ m.content }}<|eom_id|><|eot_id|>{% endfor %}"
             "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>{% endif %}")
-DATED = "{{ strftime_now('%d %b %Y') }} " + CHATML
+DATED = "\n{{ strftime_now('%d %b %Y') }}\n" + CHATML
 FORGETS_TOOLS = CHATML.replace("{% for m in messages %}",
                                "{% for m in messages if m.role not in ['tool', 'system'] %}")
 
@@ -144,8 +144,13 @@ def test_of_prompts_and_completions_of_messages_the_completions_answers_are_lear
 
 def test_the_date_of_a_template_is_the_same_on_any_day():
     rendered = ChatTemplate(tokenizer_of(KIND, DATED)).render([user("Q"), answer("A")], "assistant")
-    assert rendered.text.startswith("26 Jul 2024 <|im_start|>user")
+    assert rendered.text.startswith("\n26 Jul 2024\n<|im_start|>user")
     assert [rendered.text[start:end] for start, end in rendered.spans] == ["A<|im_end|>"]
+
+
+def test_a_template_that_refuses_is_told_in_one_line():
+    with pytest.raises(ValueError, match="refuses this chat: no luck today$"):
+        learnt("{{ raise_exception('no luck\n today') }}", [user("Q"), answer("A")])
 
 
 def test_words_that_a_template_changes_or_writes_twice_are_refused():

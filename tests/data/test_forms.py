@@ -116,6 +116,7 @@ WRONG = {
     "tool_calls must be a list, not int": {"messages": [{**ANSWER, "tool_calls": 3}]},
     "tools must be a list of objects": {"messages": [USER], "tools": "[1]"},
     "tools is text that is not JSON": {"messages": [USER], "tools": "f(x)"},
+    "tools holds what JSON cannot": {"messages": [USER], "tools": [{"name": "f", "at": float("nan")}]},
     "tools holds half of a surrogate pair": {"messages": [USER], "tools": [{"name": "\ud83d"}]},
     "a system column and a system turn": {"messages": [{"role": "system", "content": "S"}, USER], "system": "S"},
     "system must be text, not dict": {"messages": [USER], "system": {"a": 1}},
