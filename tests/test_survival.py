@@ -45,6 +45,7 @@ def begin(name: str) -> tuple[str, ...]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_run_whose_worker_is_killed_goes_on_and_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
     whole = launcher(tmp_path, *begin("whole"))
     assert whole.returncode == 0, whole.stderr

@@ -40,7 +40,7 @@ def show_plan(recipe: str, overrides: Sequence[str], cache: str | None, cluster:
         print(json.dumps(_as_json(made, forecast(made), facts, lost), indent=1))
     else:
         _print(made, forecast(made), facts, lost, recipe)
-        for line in not_yet(loaded.recipe, loaded.ds_template):
+        for line in not_yet(loaded.recipe):
             print(f"note     {line}")
 
 

@@ -95,7 +95,7 @@ class Launch:
             return 0
         refuse_held(self.run)
         self.options.require_place()
-        for line in not_yet(self.recipe, self.ds_template):
+        for line in not_yet(self.recipe):
             console.print(f"note: {line}", style="yellow", highlight=False)
         wish, cluster = self._wish(), local_cluster(self._workers_here())
         device: Literal["cpu", "cuda"] = "cuda" if cluster.nodes[0].gpus else "cpu"

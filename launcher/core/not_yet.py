@@ -1,8 +1,5 @@
 """What a recipe may say that this version checks and records, but does not act on: told, never silently ignored."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from launcher.core.recipe import Recipe
 
 SECTIONS = {
@@ -10,14 +7,11 @@ SECTIONS = {
     "tracking": "the journal has everything",
 }
 CLUSTER = {"min_nodes": "a run does not shrink", "spares": "a run keeps no spare nodes"}
-SAVED_STAGE = 3
 
 
-def not_yet(recipe: Recipe, ds_template: Mapping[str, Any]) -> list[str]:
+def not_yet(recipe: Recipe) -> list[str]:
     """Return one sentence for each thing the recipe says that this version does not act on."""
     # Not by what was written: a recipe that was stored and read again says everything.
     said = [(name, SECTIONS[name]) for name in SECTIONS if getattr(recipe, name) is not None]
     said += [(f"cluster.{name}", CLUSTER[name]) for name in CLUSTER if getattr(recipe.cluster, name)]
-    if ds_template.get("zero_optimization", {}).get("stage") != SAVED_STAGE:
-        said.append(("checkpoint", f"with deepspeed: {recipe.deepspeed} nothing is saved before the end; use zero3"))
     return [f"{name} is not acted on yet: {consequence}" for name, consequence in said]

@@ -40,7 +40,7 @@ class Loop:
     """Runs steps; its parts are made by `runtime.worker`."""
 
     def __init__(self, plan: RunPlan, rank: Rank, engine: TrainEngine, batches: Batches, evaluator: Evaluator,
-                 agreement: Agreement, reporter: Reporter, stop: StopFlag, checkpointing: Checkpointing | None,
+                 agreement: Agreement, reporter: Reporter, stop: StopFlag, checkpointing: Checkpointing,
                  done: int) -> None:
         self._plan, self._rank, self._engine, self._batches = plan, rank, engine, batches
         self._evaluator, self._agreement, self._reporter, self._stop = evaluator, agreement, reporter, stop
@@ -69,9 +69,8 @@ class Loop:
 
     def _settle(self) -> None:
         """Wait until what is being saved is committed."""
-        if self._checkpointing is not None:
-            self._reporter.phase("saving", self.step)
-            self._checkpointing.finish()
+        self._reporter.phase("saving", self.step)
+        self._checkpointing.finish()
 
     def _train_step(self, stage: StagePlan) -> bool:
         """Run the next step and report it; return whether any rank wants to stop."""
@@ -80,8 +79,8 @@ class Loop:
         rows = self._batches.step_rows(step)
         mine = self._batches.of_rank(rows, rank.rank, rank.data_parallel, rank.micro_batch)
         sums_here = self._engine.accumulate(mine, rows.supervised_tokens)
-        word = [0.0] * WORDS if self._checkpointing is None else self._checkpointing.word()
-        exchange = self._agreement.begin([float(self._stop.requested()), *word, *sums_here.tolist()])
+        exchange = self._agreement.begin([float(self._stop.requested()), *self._checkpointing.word(),
+                                          *sums_here.tolist()])
         update = self._engine.update(learning_rate(stage, step), stage.optimizer)
         values = exchange()
         self.step = step
@@ -89,8 +88,7 @@ class Loop:
             sums = dict(zip(self._plan.sources, values[:, 1 + WORDS :].sum(0).tolist(), strict=True))
             self._tell_step(stage, rows, sums, update, time.perf_counter() - begin)
         stopping = bool(values[:, 0].max() > 0)
-        if self._checkpointing is not None:
-            self._checkpointing.after_step(step, values[:, 1 : 1 + WORDS], stopping=stopping)
+        self._checkpointing.after_step(step, values[:, 1 : 1 + WORDS], stopping=stopping)
         return stopping
 
     def _evaluation_due(self, stage: StagePlan) -> bool:

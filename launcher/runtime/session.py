@@ -55,8 +55,7 @@ def run(orders: WorkerOrders, mailbox: Mailbox, reporter: Reporter, stop: StopFl
         written = export_model(engine.settled_module(), plan, run_dir.store, cache, rank)
         if rank == 0:
             reporter.event(Exported.model_validate(written))
-        if checkpointing is not None:
-            checkpointing.finish()
+        checkpointing.finish()
     agreement.barrier()  # rank 0 keeps the rendezvous store open until everybody is done
     return outcome.value, loop.step
 
@@ -83,7 +82,7 @@ def _model(orders: WorkerOrders, device: torch.device) -> nn.Module:
 
 
 def _loop(orders: WorkerOrders, engine: TrainEngine, cache: Store, agreement: Agreement, reporter: Reporter,
-          stop: StopFlag, device: torch.device, checkpointing: Checkpointing | None, done: int) -> Loop:
+          stop: StopFlag, device: torch.device, checkpointing: Checkpointing, done: int) -> Loop:
     plan, attempt = orders.plan, orders.attempt
     indexes = {name: SourceIndex.from_json(cache.get(index_key(source.fingerprint)))
                for name, source in plan.sources.items()}

@@ -145,10 +145,11 @@ class Checkpoints:
     def reject(self, step: int) -> Path:
         """Take a checkpoint out of the run and return where it is kept."""
         rejected = self._folder / ".rejected"
-        rejected.mkdir(exist_ok=True)
+        rejected.mkdir(parents=True, exist_ok=True)
         place = next(path for number in range(10**6)
                      if not (path := rejected / f"{_name(step)}-{number}").exists())
-        self.folder(step).rename(place)
+        if self.folder(step).exists():
+            self.folder(step).rename(place)
         return place
 
     def delete(self, step: int) -> None:

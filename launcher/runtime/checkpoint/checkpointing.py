@@ -16,7 +16,7 @@ from launcher.core.manifest import Manifest
 from launcher.core.run_plan import RunPlan
 from launcher.core.saving import kind_due
 from launcher.runtime.checkpoint.saver import Saved, Saver
-from launcher.runtime.checkpoint.zero3 import Zero3State
+from launcher.runtime.checkpoint.state import EngineState
 from launcher.runtime.reporter import Reporter
 
 WORDS = 3
@@ -29,7 +29,7 @@ VERSIONS = ("launcher", "torch", "deepspeed", "transformers")
 class Checkpointing:
     """Saves when it is due."""
 
-    def __init__(self, saver: Saver, state: Zero3State, plan: RunPlan, attempt: AttemptPlan, every: Interval,
+    def __init__(self, saver: Saver, state: EngineState, plan: RunPlan, attempt: AttemptPlan, every: Interval,
                  parent: int | None, reporter: Reporter) -> None:
         self._saver, self._state, self._plan, self._attempt = saver, state, plan, attempt
         self._every, self._parent, self._reporter = every, parent, reporter

@@ -12,7 +12,7 @@ import torch
 from launcher.core.errors import PlatformError
 from launcher.core.manifest import FileIndex, Manifest, Piece, RankFile
 from launcher.core.slices import missing
-from launcher.runtime.checkpoint.zero3 import Flat, Zero3State
+from launcher.runtime.checkpoint.state import EngineState, Flat
 from launcher.runtime.process_group import Exchange
 from launcher.storage.checkpoints import NOTHING_LEFT, Checkpoints
 from launcher.storage.slice_files import Copy, Damaged, read_copies
@@ -25,7 +25,7 @@ Rejected = Callable[[int, str], None]
 class Loader:
     """Reads one rank's part of checkpoints."""
 
-    def __init__(self, state: Zero3State, checkpoints: Checkpoints, exchange: Exchange, rank: int) -> None:
+    def __init__(self, state: EngineState, checkpoints: Checkpoints, exchange: Exchange, rank: int) -> None:
         self._state, self._checkpoints, self._exchange, self._rank = state, checkpoints, exchange, rank
         self.bytes_read = 0
 

@@ -1,14 +1,14 @@
 """From orders to a state that goes on where the run was: what to load, and what will save from here on."""
 
-import torch.distributed as dist
-
 from launcher.core.attempt import WorkerOrders
 from launcher.core.events import CheckpointRejected
 from launcher.core.intervals import parse_interval
 from launcher.runtime.checkpoint.checkpointing import Checkpointing
 from launcher.runtime.checkpoint.loader import Loader
 from launcher.runtime.checkpoint.saver import Saver
+from launcher.runtime.checkpoint.state import EngineState
 from launcher.runtime.checkpoint.zero3 import Zero3State
+from launcher.runtime.checkpoint.zero12 import Zero12State
 from launcher.runtime.engine import TrainEngine
 from launcher.runtime.process_group import Exchange, new_group
 from launcher.runtime.reporter import Reporter
@@ -16,17 +16,20 @@ from launcher.storage.checkpoints import Checkpoints
 from launcher.storage.run_dir import RunDir
 
 
+def state_of(engine: TrainEngine, orders: WorkerOrders) -> EngineState:
+    """Return the state of an engine by its ZeRO stage."""
+    kind = Zero3State if orders.attempt.ds_config["zero_optimization"]["stage"] == 3 else Zero12State
+    return kind(engine.deepspeed, orders.rank, orders.attempt.world_size)
+
+
 def restore(orders: WorkerOrders, engine: TrainEngine, run: RunDir,
-            reporter: Reporter) -> tuple[Checkpointing | None, int]:
+            reporter: Reporter) -> tuple[Checkpointing, int]:
     """Load the checkpoint that the orders name; return what saves from now on, and the steps that are done.
 
-    Called by all ranks. Raises PlatformError when the run has saved and nothing of it can be read. ZeRO 1 and 2 are
-    not saved yet.
+    Called by all ranks. Raises PlatformError when the run has saved and nothing of it can be read.
     """
     plan, attempt = orders.plan, orders.attempt
-    if attempt.ds_config["zero_optimization"]["stage"] != 3:
-        return None, 0
-    state = Zero3State(engine.deepspeed, orders.rank, dist.get_world_size())
+    state = state_of(engine, orders)
     exchange, checkpoints = Exchange(new_group(), orders.rank, attempt.world_size), Checkpoints(run, plan.chain())
     parent = None
     if attempt.resume is not None:

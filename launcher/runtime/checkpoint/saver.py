@@ -17,7 +17,7 @@ import torch
 from launcher.core.events import CheckpointKind
 from launcher.core.manifest import Manifest, Piece, RankFile
 from launcher.core.saving import expendable
-from launcher.runtime.checkpoint.zero3 import Flat, Zero3State
+from launcher.runtime.checkpoint.state import EngineState, Flat
 from launcher.runtime.process_group import Exchange
 from launcher.storage.checkpoints import Checkpoints
 from launcher.storage.slice_files import Buffer, Damaged, write_buffers
@@ -57,7 +57,7 @@ class _Staged:
 class Saver:
     """Saves one rank's part of checkpoints."""
 
-    def __init__(self, state: Zero3State, checkpoints: Checkpoints, exchange: Exchange, rank: int, keep: int) -> None:
+    def __init__(self, state: EngineState, checkpoints: Checkpoints, exchange: Exchange, rank: int, keep: int) -> None:
         self._state, self._checkpoints, self._exchange = state, checkpoints, exchange
         self._rank, self._keep = rank, keep
         self._buffers: list[list[torch.Tensor]] = []

@@ -7,7 +7,7 @@ import torch
 
 from launcher.core.manifest import FileIndex, Manifest, Piece, RankFile
 from launcher.core.slices import Slice, missing
-from launcher.runtime.checkpoint.zero3 import MASTER
+from launcher.runtime.checkpoint.state import MASTER
 from launcher.storage.checkpoints import Checkpoints
 from launcher.storage.slice_files import Copy, Damaged, read_copies
 

@@ -33,9 +33,9 @@ def three_stages(folder: Path, *, precision: str = "fp32", stage_rows: tuple[int
 
 
 def train(folder: Path, run: Path, plan: RunPlan, workers: int, *, attempt: int = 1, resume: int | None = None,
-          policy: CheckpointPolicy = EVERY_STEP, **zero: Any) -> Result:
+          policy: CheckpointPolicy = EVERY_STEP, stage: int = 3, **zero: Any) -> Result:
     """Train one attempt to its end."""
-    config = zero_config(3, workers, 2, bf16=plan.model.precision == "bf16", **zero)
+    config = zero_config(stage, workers, 2, bf16=plan.model.precision == "bf16", **zero)
     with plain_workers(folder / f"mail-{run.name}-{attempt}", workers) as gang:
         gang.order(run, str(folder / "cache"), plan,
                    attempt_plan(plan, workers, config, 2, attempt=attempt, resume=resume), policy)

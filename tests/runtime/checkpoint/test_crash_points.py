@@ -69,6 +69,7 @@ def test_a_save_that_is_killed_leaves_the_one_before_or_itself(tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_save_may_be_killed_at_every_line_of_every_rank(tmp_path: Path) -> None:
     lines = lines_of_each_rank(tmp_path / "count", 3)
     left = [crash_at(tmp_path / f"{rank}-{line}", 3, rank, line) for rank, line in points(lines)]

@@ -34,6 +34,7 @@ RECIPE = Recipe.model_validate({"name": "r", "sequence_length": 24, "batch": {"r
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_the_last_checkpoint_is_the_model_that_the_run_wrote(tmp_path: Path) -> None:
     run = written(tmp_path, three_stages(tmp_path), "run")
     said, step = export_step(run, tmp_path / "out", None, merge=False)
@@ -50,6 +51,7 @@ def test_the_last_checkpoint_is_the_model_that_the_run_wrote(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_adapters_come_out_in_peft_s_format_and_merge_as_peft_merges(tmp_path: Path) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM

@@ -44,6 +44,7 @@ def test_a_run_goes_on_bit_for_bit_in_the_middle_of_a_stage(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_run_goes_on_bit_for_bit_from_every_step(tmp_path: Path, precision: str) -> None:
     plan, whole = unbroken(tmp_path, precision)
@@ -55,6 +56,7 @@ def test_a_run_goes_on_bit_for_bit_from_every_step(tmp_path: Path, precision: st
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_damaged_checkpoint_is_told_and_the_one_before_is_taken(tmp_path: Path) -> None:
     plan, whole = unbroken(tmp_path, "fp32")
     run = copy_until(tmp_path / "whole", 5, tmp_path / "damaged")
