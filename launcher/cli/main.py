@@ -127,11 +127,13 @@ def prepare_command(
     recipe: RecipeArgument, overrides: SetOption = None, cache: CacheOption = None, as_json: JsonOption = False,
     show: Annotated[int, typer.Option("--show", metavar="N", min=0, help="Also print N packed rows of each source, "
                                       "with borders and what is learnt in colour.")] = 0,
+    processes: Annotated[int | None, typer.Option("--processes", metavar="N", min=1, help="That share the work. "
+                                                  "Default: one per core, and one where little is to do.")] = None,
 ) -> None:
     """Read, render, tokenize and pack a recipe's data, once; the cache keeps it."""
     from launcher.cli.prepare import prepare_recipe
 
-    prepare_recipe(recipe, overrides or [], cache, show, as_json)
+    prepare_recipe(recipe, overrides or [], cache, show, as_json, processes)
 
 
 @app.command("checkpoints")

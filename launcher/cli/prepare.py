@@ -13,18 +13,21 @@ from launcher.cli.plan import short
 from launcher.cli.preparing import prepared_data
 from launcher.core.source_index import Prepared, SourceIndex
 from launcher.data.cache import cache_store
+from launcher.data.shared import shared_documents
 from launcher.storage.recipes import load_recipe
 
-COLUMNS = ("read", "train", "holdout", "rows", "tokens", "learnt", "fill", "cut", "dropped")
+COLUMNS = ("read", "train", "holdout", "rows", "tokens", "learnt", "fill", "cut", "dropped", "again")
 
 
-def prepare_recipe(recipe: str, overrides: Sequence[str], cache: str | None, show: int, as_json: bool) -> None:
+def prepare_recipe(recipe: str, overrides: Sequence[str], cache: str | None, show: int, as_json: bool,
+                   processes: int | None = None) -> None:
     """Prepare a recipe's data, or find it prepared, and print a table of it, or JSON."""
     loaded = load_recipe(recipe, overrides)
     loaded.require_data()
     store = cache_store(cache)
     # Progress goes beside the result, so that JSON can be piped on.
-    prepared = prepared_data(loaded.recipe, store, Console(stderr=True))
+    prepared = prepared_data(loaded.recipe, store, Console(stderr=True), processes)
+    prepared = prepared.model_copy(update={"shared": shared_documents(prepared, store)})
     if as_json:
         sys.stdout.write(prepared.to_json())
         return
@@ -58,15 +61,28 @@ def table(prepared: Prepared) -> Table:
 
 
 def notes(prepared: Prepared) -> Iterator[str]:
-    """Yield what a person should know of documents that were cut or left out."""
+    """Yield what a person should know of documents that were cut, left out, or are there more than once."""
     for name, index in prepared.sources.items():
-        limit = index.sequence_length
-        reasons = [(index.truncated, f"cut off at {limit} tokens"), (index.split_up, f"split into {limit} tokens each"),
-                   (index.dropped_long, f"dropped, being longer than {limit} tokens"),
-                   (index.dropped_empty, f"dropped, having nothing to learn in {limit} tokens")]
-        told = [f"{count:,} {reason}" for count, reason in reasons if count]
-        if told:
-            yield f"{name}: of {index.read:,} documents {'; '.join(told)}"
+        if told := [f"{count:,} {reason}" for count, reason in _reasons(index) if count]:
+            yield f"{name}: of {index.read + index.holdout_read:,} documents {'; '.join(told)}"
+        yield from (f"{name}: skipped {first}" for first in index.skipped_first)
+    for shared in prepared.shared:
+        if shared.held_out:
+            yield (f"{shared.source}: {shared.documents:,} held-out documents are trained on in {shared.other}, so "
+                   "their loss measures memory; hold out the same share of both")
+        else:
+            yield f"{shared.source}: {shared.documents:,} documents are in {shared.other} too"
+
+
+def _reasons(index: SourceIndex) -> list[tuple[int, str]]:
+    limit = index.sequence_length
+    return [(index.truncated, f"cut off at {limit} tokens"), (index.split_up, f"split into {limit} tokens each"),
+            (index.dropped_long, f"dropped, being longer than {limit} tokens"),
+            (index.dropped_empty, f"dropped, having nothing to learn in {limit} tokens"),
+            (index.skipped, "skipped, as skip_bad allows"), (index.empty_answers, "with an empty answer"),
+            (index.duplicates, "there before, and " + ("dropped" if index.duplicates_dropped else
+                                                       "kept (duplicates: drop leaves them out)")),
+            (index.overlap, "of the holdout's file trained on too")]
 
 
 def _cells(index: SourceIndex) -> list[str]:
@@ -74,7 +90,8 @@ def _cells(index: SourceIndex) -> list[str]:
     counts = [index.read, train.documents, index.holdout.documents, train.rows]
     shares = [f"{train.supervised_tokens / train.tokens:.0%}",
               f"{train.tokens / (train.rows * index.sequence_length):.1%}"]
-    lost = [index.truncated + index.split_up, index.dropped_long + index.dropped_empty]
+    dropped = index.dropped_long + index.dropped_empty + index.skipped
+    lost = [index.truncated + index.split_up, dropped, index.duplicates]
     return [*map(_count, counts), short(train.tokens), *shares, *map(_count, lost)]
 
 

@@ -66,8 +66,21 @@ class TokenizerFacts(Document):
     """Whether the tokenizer brings one."""
 
 
+class SharedDocuments(Document):
+    """Documents that two sources have, by their content."""
+
+    source: str
+    other: str
+    documents: int
+    """Different ones."""
+    held_out: bool
+    """They are held out of `source` and trained on in `other`; else both train on them."""
+
+
 class Prepared(Document):
     """Everything that preparation found for a recipe."""
 
     tokenizer: TokenizerFacts
     sources: dict[str, SourceIndex]
+    shared: tuple[SharedDocuments, ...] = ()
+    """Filled where it is told: comparing all documents takes longer than a start should."""
