@@ -1,7 +1,7 @@
 """Whether a chat template has written all of a chat: what it leaves out in silence would be missing for ever.
 
-Decides what must be in the text: system and tool turns, the names of tools and of calls. Words of trained turns are
-checked exactly in `data.chat`; earlier turns and thoughts are a template's to drop, as it does when the model is used.
+Decides what must be in the text: all turns but the assistant's, the names of tools and of calls. Words of trained turns
+are checked exactly in `data.chat`; earlier thoughts are a template's to drop, as it does when the model is used.
 """
 
 import json
@@ -23,10 +23,11 @@ def check_written(text: str, messages: Sequence[Message], tools: list[dict[str, 
 
 def _expected(messages: Sequence[Message], tools: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
     for tool in tools:
-        if isinstance(name := tool.get("function", tool).get("name"), str):
+        function = tool.get("function", tool)
+        if isinstance(function, dict) and isinstance(name := function.get("name"), str):
             yield f"the tool {name!r}", name
     for place, message in enumerate(messages, 1):
-        if message["role"] in ("system", "tool"):
+        if message["role"] != "assistant":
             yield f"message {place}, a {message['role']} turn", message["content"].strip()
         for call in message.get("tool_calls", ()):
             yield f"the call of {call['function']['name']!r} in message {place}", call["function"]["name"]

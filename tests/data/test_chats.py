@@ -9,7 +9,7 @@ from launcher.data.chat import ChatTemplate
 from launcher.data.chat_templates import template_text
 from launcher.data.encoding import Encoder
 from launcher.data.rendering import Renderer
-from tests.data.making import CHATML, MISTRAL, ZEPHYR
+from tests.data.making import CHATML, DROPS_EARLIER, MISTRAL, ZEPHYR
 from tests.data.tokenizers import tokenizer_of
 
 KIND = "byte-level BPE"
@@ -110,6 +110,7 @@ LEFT_OUT = {
     "reasoning_content; take one that does": (CHATML, [user("Q"), answer("A", reasoning_content="hm")], None),
     "the tool 'weather'": (CHATML, [user("Q"), answer("A")], TOOLS),
     "the call of 'weather' in message 2": (CHATML, [user("Q"), answer("", tool_calls=CALL), answer("A")], None),
+    "message 1, a user turn": (DROPS_EARLIER, [user("Q1"), answer("A"), user("Q2"), answer("B")], None),
     "message 2, a tool turn": (FORGETS_TOOLS, [user("Q"), {"role": "tool", "content": "sun"}, answer("A")], None),
     "message 1, a system turn": (FORGETS_TOOLS, [{"role": "system", "content": "S"}, user("Q"), answer("A")], None),
 }
@@ -120,6 +121,11 @@ def test_what_a_template_leaves_out_is_told(what):
     template, messages, tools = LEFT_OUT[what]
     with pytest.raises(ValueError, match=f"the chat template does not write {re.escape(what)}"):
         learnt(template, messages, tools=tools)
+
+
+def test_tools_of_any_shape_are_left_to_the_template():
+    for tool in ({"function": None}, {"function": "f"}, {"anything": 1}):
+        assert learnt("{{ tools | tojson }}" + CHATML, [user("Q"), answer("A")], tools=[tool]) == ["A<|im_end|>"]
 
 
 def test_turns_are_learnt_as_the_data_marks_them():
@@ -149,7 +155,7 @@ def test_the_date_of_a_template_is_the_same_on_any_day():
 
 
 def test_a_template_that_refuses_is_told_in_one_line():
-    with pytest.raises(ValueError, match="refuses this chat: no luck today$"):
+    with pytest.raises(ValueError, match=r"refuses this chat: no luck today$"):
         learnt("{{ raise_exception('no luck\n today') }}", [user("Q"), answer("A")])
 
 
