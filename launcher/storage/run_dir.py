@@ -5,7 +5,7 @@
     amendments/0001.json      changes of the plan
     journal.jsonl             every event
     attempts/003/             attempt.json, journal.jsonl, controller.log, node-0.log, rank-000.log
-    checkpoints/              by later versions
+    checkpoints/              named by `storage.checkpoints`
     model/                    the exported result
 """
 
