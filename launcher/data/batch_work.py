@@ -79,6 +79,11 @@ def tokenize(instructions: Instructions, batch: RowBatch) -> TokenizedBatch:
         raise DataInvalid(f"{instructions.place}: {error}") from None
 
 
+def forget() -> None:
+    """Free what this process has loaded."""
+    _maker.cache_clear()
+
+
 @lru_cache(maxsize=8)
 def _maker(instructions: Instructions) -> "_Maker":
     return _Maker(instructions)

@@ -80,17 +80,19 @@ class _Preparation:
 
         size = sum(source.files.size for source in self._sources)
         with Workforce(processes or usual_processes(size)) as workforce:
-            workforce.start()
-            facts = self._tokenizer()
+            facts = self._tokenizer(workforce)
             return Prepared(tokenizer=facts, sources={source.name: self._source(source, facts.fingerprint, workforce)
                                                       for source in self._sources})
 
-    def _tokenizer(self) -> TokenizerFacts:
+    def _tokenizer(self, workforce: "Workforce") -> TokenizerFacts:
         fingerprint = tokenizer_fingerprint(self._recipe, self._sources, self._store)
         return work_once(self._store, fingerprint, lambda: stored_facts(self._store, fingerprint),
-                         lambda: self._make_tokenizer(fingerprint), lambda holder: self._waiting("tokenizer", holder))
+                         lambda: self._make_tokenizer(fingerprint, workforce),
+                         lambda holder: self._waiting("tokenizer", holder))
 
-    def _make_tokenizer(self, fingerprint: str) -> TokenizerFacts:
+    def _make_tokenizer(self, fingerprint: str, workforce: "Workforce") -> TokenizerFacts:
+        # Whoever makes the tokenizer will hardly find the sources made: the processes start meanwhile.
+        workforce.start()
         self._store.sweep(f"tokenizer/{fingerprint}/")
         folder = tokenizer_folder(self._recipe)
         if folder is not None:

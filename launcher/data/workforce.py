@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from multiprocessing.connection import wait
 
 from launcher.core.errors import PlatformError
-from launcher.data.batch_work import Instructions, TokenizedBatch, tokenize
+from launcher.data.batch_work import Instructions, TokenizedBatch, forget, tokenize
 from launcher.data.reading import RowBatch
 
 MOST_PROCESSES = 8
@@ -68,6 +68,7 @@ class Workforce(AbstractContextManager["Workforce"]):
 
     def __exit__(self, *_: object) -> None:
         """End the processes."""
+        forget()
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
