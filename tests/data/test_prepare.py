@@ -301,7 +301,7 @@ def look_up_elsewhere(recipe, store, folder, expected):
 def test_looking_up_is_quick_and_light(files, store, tmp_path):
     prepare(recipe_for(files), store)
     seconds, modules = look_up_elsewhere(recipe_for(files), store, tmp_path, "found")
-    assert (seconds < 0.1, modules) == (True, "")
+    assert (seconds < 0.2, modules) == (True, "")
     # 20 MB are hashed once, and remembered once the file has settled.
     large = tmp_path / "large.jsonl"
     large.write_bytes(b'{"text": "word"}\n' * (20_000_000 // 17))
@@ -309,7 +309,7 @@ def test_looking_up_is_quick_and_light(files, store, tmp_path):
     os.utime(large, (settled, settled))
     look_up_elsewhere(recipe_for({"large": large}), store, tmp_path, "missing")
     seconds, modules = look_up_elsewhere(recipe_for({"large": large}), store, tmp_path, "missing")
-    assert (seconds < 0.1, modules) == (True, "")
+    assert (seconds < 0.2, modules) == (True, "")
     assert len(list(store.list("hashes/"))) == 1
 
 
