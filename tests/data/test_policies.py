@@ -112,7 +112,7 @@ def test_equal_documents_are_held_out_together(tmp_path, store):
 
 
 def test_more_cannot_be_held_out_than_there_is(store, sums):
-    with pytest.raises(DataInvalid, match="no document is left to train on: .* 36 are held out"):
+    with pytest.raises(DataInvalid, match=r"no document is left to train on: .* 36 are held out"):
         prepared(store, sums, holdout=50)
     assert not list(store.list("prepared/"))
 
