@@ -126,7 +126,7 @@ class Saver:
                        for flat in staged.flats]
             block, areas = write_buffers(folder / name, buffers)
             size = sum(area.bytes for area in areas)
-            file = self._checkpoints.write_index(folder, name, size, block, areas, _pieces(staged.flats))
+            file = self._checkpoints.write_index(folder, name, size, block, areas, pieces_of(staged.flats))
         except OSError as error:
             return None, f"{error.strerror or error}"
         return file.model_dump(mode="json"), ""
@@ -157,7 +157,8 @@ class Saver:
             self._checkpoints.delete(step)
 
 
-def _pieces(flats: list[Flat]) -> tuple[Piece, ...]:
+def pieces_of(flats: list[Flat]) -> tuple[Piece, ...]:
+    """Return where each slice lies in a file that holds the flat tensors one after the other."""
     return tuple(
         Piece(name=part.slice.name, low=part.slice.low, length=part.slice.length, total=part.slice.total, area=area,
               start=part.start * flat.tensor.element_size())
