@@ -19,11 +19,16 @@ Stamp = tuple[int | str, ...]
 # A file written again within its clock's tick keeps size and time; a hash is remembered once it is older than this.
 SETTLED_S = 2.0
 CHUNK_BYTES = 1 << 20
+# To hash less takes less time than to put its hash away; a source may be very many such files.
+WORTH_REMEMBERING_BYTES = 1 << 17
 
 
 def content_hash(path: Path, store: Store) -> str:
     """Return the hash of a file's content, remembered in the store by path, size, time and inode."""
     stamp = stamp_of(path)
+    if int(stamp[0]) < WORTH_REMEMBERING_BYTES:
+        with path.open("rb") as file:
+            return hash_of(chunks(file))
     # A name need not be text: its bytes are written out.
     key = f"hashes/{fingerprint(ascii(str(path)), *stamp)}"
     try:

@@ -119,7 +119,7 @@ def test_a_file_that_changes_while_it_is_read_is_told(tmp_path, change):
 
 def test_a_name_that_is_no_text_is_known_too(tmp_path, store):
     name = os.fsdecode(b"gr\xf6\xdfe.jsonl")
-    (tmp_path / name).write_bytes(lines(SUMS))
+    (tmp_path / name).write_bytes(lines(SUMS * 100))
     os.utime(tmp_path / name, (time.time() - 60,) * 2)
     identify_sources(recipe_for({"s": tmp_path}), store)
     assert len(list(store.list("hashes/"))) == 1
