@@ -133,7 +133,7 @@ LOOK = ("import sys; from pathlib import Path; from launcher.core.recipe import 
 
 
 @pytest.mark.parametrize(("name", "write", "needed"), [
-    ("a.csv", csv_file, ""), ("a.jsonl.gz", lambda rows: gzip.compress(lines(rows)), ""),
+    ("a.csv.gz", lambda rows: gzip.compress(csv_file(rows)), ""),
     ("a.parquet", parquet_file, "pyarrow")])
 def test_looking_at_a_source_imports_what_its_format_needs(tmp_path, store, name, write, needed):
     (tmp_path / name).write_bytes(write(SUMS))
