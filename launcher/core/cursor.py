@@ -1,7 +1,6 @@
 """The cursor: the whole data state of a run. Order is arithmetic, so nothing else is needed to continue."""
 
 from launcher.core.document import Document
-from launcher.core.mixing import quota
 from launcher.core.run_plan import RunPlan
 
 
@@ -24,11 +23,3 @@ def cursor_after(plan: RunPlan, step: int) -> Cursor:
     segment = next(each.index for each in plan.segments if each.first_step <= following < each.first_step + each.steps)
     return Cursor(step=step, segment=segment, rows=plan.stage_of(step).first_row + plan.rows_of(step).stop)
 
-
-def consumed_after(plan: RunPlan, step: int) -> dict[str, int]:
-    """Return how many rows of each source are used when `step` steps are done."""
-    if step == 0:
-        return dict.fromkeys(plan.sources, 0)
-    stage = plan.stage_of(step)
-    here = quota(plan.rows_of(step).stop, stage.weights)
-    return {name: stage.consumed_before.get(name, 0) + here.get(name, 0) for name in plan.sources}

@@ -88,7 +88,7 @@ class Loop:
             sums = dict(zip(self._plan.sources, values[:, 1 + WORDS :].sum(0).tolist(), strict=True))
             self._tell_step(stage, rows, sums, update, time.perf_counter() - begin)
         stopping = bool(values[:, 0].max() > 0)
-        self._checkpointing.after_step(step, values[:, 1 : 1 + WORDS], stopping=stopping)
+        self._checkpointing.after_step(step, rows.rows, values[:, 1 : 1 + WORDS], stopping=stopping)
         return stopping
 
     def _evaluation_due(self, stage: StagePlan) -> bool:

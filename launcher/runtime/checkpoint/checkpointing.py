@@ -4,12 +4,14 @@ Decides nothing by itself on one rank: a save begins on all ranks or on none, fr
 """
 
 import time
+from collections import Counter
+from collections.abc import Mapping
 from importlib.metadata import version
 
 import torch
 
 from launcher.core.attempt import AttemptPlan
-from launcher.core.cursor import consumed_after, cursor_after
+from launcher.core.cursor import cursor_after
 from launcher.core.events import CheckpointCommitted, CheckpointFailed, CheckpointKind
 from launcher.core.intervals import Interval
 from launcher.core.manifest import Manifest
@@ -30,9 +32,10 @@ class Checkpointing:
     """Saves when it is due."""
 
     def __init__(self, saver: Saver, state: EngineState, plan: RunPlan, attempt: AttemptPlan, every: Interval,
-                 parent: int | None, reporter: Reporter) -> None:
+                 parent: Manifest | None, reporter: Reporter) -> None:
         self._saver, self._state, self._plan, self._attempt = saver, state, plan, attempt
         self._every, self._parent, self._reporter = every, parent, reporter
+        self._consumed = Counter(parent.consumed if parent else dict.fromkeys(plan.sources, 0))
         self._began = time.monotonic()
 
     def word(self) -> list[float]:
@@ -40,11 +43,12 @@ class Checkpointing:
         late = self._every.seconds is not None and time.monotonic() - self._began >= self._every.seconds
         return [float(late), float(not self._saver.idle), float(self._saver.failures)]
 
-    def after_step(self, step: int, words: torch.Tensor, *, stopping: bool) -> None:
-        """Begin a save if one is due. `words` is every rank's `word`, float64 [ranks, WORDS].
+    def after_step(self, step: int, rows: Mapping[str, int], words: torch.Tensor, *, stopping: bool) -> None:
+        """Begin a save if one is due. `rows` is what the step used of each source, `words` every rank's `word`.
 
         Raises OSError when too many saves in a row have failed.
         """
+        self._consumed.update(rows)
         self._tell(self._saver.finished())
         if words[:, 2].max() >= FAILURES_IN_A_ROW:
             raise OSError(f"{FAILURES_IN_A_ROW} checkpoints in a row could not be saved; the journal says why")
@@ -75,7 +79,8 @@ class Checkpointing:
         plan = self._plan
         return Manifest(
             run=plan.name, chain=plan.chain(), attempt=self._attempt.attempt, step=step, kind=kind,
-            parent=self._parent, cursor=cursor_after(plan, step), consumed=consumed_after(plan, step),
+            parent=self._parent.step if self._parent else None, cursor=cursor_after(plan, step),
+            consumed=dict(self._consumed),
             optimizer_step=self._state.updates, world_size=self._attempt.world_size,
             zero_stage=self._attempt.ds_config["zero_optimization"]["stage"], precision=plan.model.precision,
             committed_at=0.0, versions={name: version(name) for name in VERSIONS},

@@ -38,7 +38,7 @@ def restore(orders: WorkerOrders, engine: TrainEngine, run: RunDir,
         def rejected(step: int, reason: str) -> None:
             reporter.event(CheckpointRejected(step=step, reason=reason))
 
-        parent = Loader(state, checkpoints, exchange, orders.rank).load_newest(attempt.resume, rejected).step
+        parent = Loader(state, checkpoints, exchange, orders.rank).load_newest(attempt.resume, rejected)
     saver = Saver(state, checkpoints, exchange, orders.rank, orders.checkpoint.keep)
     every = parse_interval(orders.checkpoint.every)
-    return Checkpointing(saver, state, plan, attempt, every, parent, reporter), parent or 0
+    return Checkpointing(saver, state, plan, attempt, every, parent, reporter), parent.step if parent else 0

@@ -40,7 +40,10 @@ def test_a_run_goes_on_bit_for_bit_in_the_middle_of_a_stage(tmp_path: Path) -> N
     run, rest = resumed(tmp_path, plan, 4)
     assert told(rest) == told(whole)[4:]
     assert equal(state(run, plan.steps), state(tmp_path / "whole", plan.steps))
-    assert Checkpoints(RunDir(run)).manifest(5).parent == 4
+    after = Checkpoints(RunDir(run)).manifest(plan.steps)
+    assert after.parent == 4 and after.cursor.rows == plan.rows
+    assert after.consumed == Checkpoints(RunDir(tmp_path / "whole")).manifest(plan.steps).consumed
+    assert sum(after.consumed.values()) == plan.rows
 
 
 @pytest.mark.slow
