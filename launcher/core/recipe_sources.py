@@ -46,10 +46,9 @@ class Holdout(Document):
 
 def parse_holdout(value: Any) -> Any:
     """Return what a holdout is made of from 2%, 0.02, 200, "200 documents" or a file's path."""
-    if isinstance(value, str) and (match := re.fullmatch(r"\s*([\d._]+[A-Za-z]*)\s*(documents?)?\s*", value)):
-        if match[2]:
-            return {"documents": parse_count(match[1])}
-    elif isinstance(value, str) and "%" not in value:
+    if isinstance(value, str) and (match := re.fullmatch(r"\s*(\S+)\s+documents?\s*", value)):
+        return {"documents": parse_count(match[1])}
+    if isinstance(value, str) and not re.fullmatch(r"\s*-?[\d._]+(e-?\d+)?\s*%?\s*", value):
         return {"path": value}
     if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
         return {"documents": value}
@@ -73,7 +72,7 @@ class Source(Document):
     subset: str | None = None
     """Of hub ids that have several."""
     revision: str | None = None
-    """Of hub ids: a branch, tag or commit."""
+    """Of hub ids: a branch, tag or commit. Default: the commit that was newest when it was first asked for here."""
     format: Form | None = None
     """How a row is read. Found from the columns when not said."""
     fields: dict[str, str] | None = None

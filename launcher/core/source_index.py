@@ -64,6 +64,8 @@ class TokenizerFacts(Document):
     pad: int | None
     chat_template: bool
     """Whether the tokenizer brings one."""
+    turn_end: int | None = None
+    """The token that ends an assistant turn in its template: generation has to stop there too."""
 
 
 class SharedDocuments(Document):

@@ -123,8 +123,19 @@ def _check_template(tokenizer: "PreTrainedTokenizerFast", template: str) -> None
 
 def _facts(tokenizer: "PreTrainedTokenizerFast", fingerprint: str) -> TokenizerFacts:
     ids: dict[str, Any] = {"bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id, "pad": tokenizer.pad_token_id}
-    return TokenizerFacts(fingerprint=fingerprint, vocab_size=len(tokenizer),
+    return TokenizerFacts(fingerprint=fingerprint, vocab_size=len(tokenizer), turn_end=_turn_end(tokenizer),
                           chat_template=bool(tokenizer.chat_template), **ids)
+
+
+def _turn_end(tokenizer: "PreTrainedTokenizerFast") -> int | None:
+    """Return the first token that ends a turn, which need not be the eos token: Gemma's is not."""
+    if not tokenizer.chat_template:
+        return None
+    from launcher.data.templating import Template
+
+    ends = Template(tokenizer).ends
+    ids: list[int] = tokenizer.encode(ends[-1].strip(), add_special_tokens=False) if ends else []
+    return ids[0] if ids else None
 
 
 def _facts_key(fingerprint: str) -> str:

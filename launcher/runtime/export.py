@@ -14,6 +14,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from launcher.core.run_plan import RunPlan
+from launcher.core.source_index import TokenizerFacts
 from launcher.runtime.model import DTYPES
 from launcher.runtime.partitions import gathered, whole_shape
 from launcher.storage.store import Store
@@ -127,8 +128,17 @@ def _configs(module: nn.Module, plan: RunPlan) -> dict[str, str]:
     module.config.dtype = DTYPES[plan.export_dtype]
     files = {}
     if module.generation_config is not None:
+        module.generation_config.eos_token_id = stops(module.generation_config.eos_token_id, plan.tokenizer)
         files["generation_config.json"] = module.generation_config.to_json_string(use_diff=True)
     return files | {"config.json": module.config.to_json_string(use_diff=True)}
+
+
+def stops(known: int | list[int] | None, tokenizer: TokenizerFacts | None) -> int | list[int] | None:
+    """Return at which tokens generation stops: where it stopped before, and at the one that was learnt to end a turn."""
+    tokens = [] if known is None else [known] if isinstance(known, int) else list(known)
+    if tokenizer is not None and tokenizer.turn_end is not None and tokenizer.turn_end not in tokens:
+        tokens.append(tokenizer.turn_end)
+    return tokens[0] if len(tokens) == 1 else tokens or None
 
 
 def _plain(value: Any) -> Any:

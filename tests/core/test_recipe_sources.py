@@ -14,6 +14,8 @@ from launcher.core.recipe_sources import Holdout, Source
     ("200 documents", Holdout(documents=200)),
     ("1k documents", Holdout(documents=1000)),
     ("held.jsonl", Holdout(path="held.jsonl")),
+    ("2024.jsonl", Holdout(path="2024.jsonl")),
+    ("5%.jsonl", Holdout(path="5%.jsonl")),
     ({"documents": 7}, Holdout(documents=7)),
 ])  # fmt: skip
 def test_a_holdout_is_a_share_a_number_or_a_file(written, meant):
