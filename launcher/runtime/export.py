@@ -134,7 +134,7 @@ def _configs(module: nn.Module, plan: RunPlan) -> dict[str, str]:
 
 
 def stops(known: int | list[int] | None, tokenizer: TokenizerFacts | None) -> int | list[int] | None:
-    """Return at which tokens generation stops: where it stopped before, and at the one that was learnt to end a turn."""
+    """Return at which tokens generation stops: those it knows, and the one that was learnt to end a turn."""
     tokens = [] if known is None else [known] if isinstance(known, int) else list(known)
     if tokenizer is not None and tokenizer.turn_end is not None and tokenizer.turn_end not in tokens:
         tokens.append(tokenizer.turn_end)
