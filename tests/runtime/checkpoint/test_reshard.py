@@ -83,13 +83,18 @@ def test_the_number_of_workers_walks_and_the_run_stays_the_same(tmp_path: Path) 
         close(result, whole, step)
 
 
+ROUTES = {"fp32": ((1, 1, 2), (2, 2, 2), (1, 3, 2), (3, 2, 3)), "bf16": ((1, 3, 2), (3, 1, 2))}
+"""Saved under one stage on two ranks, loaded under another on so many."""
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_checkpoint_of_one_zero_stage_goes_on_under_another(tmp_path: Path, precision: str) -> None:
     plan = three_stages(tmp_path, precision=precision, dropout=0.0)
-    whole = {stage: train(tmp_path, tmp_path / f"whole{stage}", plan, 2, stage=stage) for stage in (1, 2, 3)}
-    for saved_by, loaded_by, workers in ((1, 1, 2), (2, 2, 2), (1, 3, 2), (3, 2, 2), (2, 1, 3), (3, 1, 1)):
+    whole = {stage: train(tmp_path, tmp_path / f"whole{stage}", plan, 2, stage=stage)
+             for stage in sorted({saved_by for saved_by, _, _ in ROUTES[precision]})}
+    for saved_by, loaded_by, workers in ROUTES[precision]:
         run = copy_until(tmp_path / f"whole{saved_by}", 4, tmp_path / f"{saved_by}to{loaded_by}on{workers}")
         result = train(tmp_path, run, plan, workers, attempt=2, resume=4, stage=loaded_by)
         assert result.exit_codes == [0] * workers, result.failures()
