@@ -94,8 +94,8 @@ def main(saves: int = 5) -> None:
         for number in range(1, saves + 1):
             saver.begin(Manifest(
                 run="stall", chain="c", attempt=1, step=number, kind="periodic", parent=None,
-                cursor=Cursor(step=number), consumed={}, optimizer_step=number, world_size=1, zero_stage=3,
-                precision="bf16", committed_at=0.0, versions={}, shapes=state.shapes, files=()))
+                cursor=Cursor(step=number), consumed={}, best_loss=None, optimizer_step=number, world_size=1,
+                zero_stage=3, precision="bf16", committed_at=0.0, versions={}, shapes=state.shapes, files=()))
             during = []
             while not saver.idle:
                 during.append(step(engine))

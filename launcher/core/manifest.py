@@ -79,6 +79,8 @@ class Manifest(Document):
     cursor: Cursor
     consumed: dict[str, int]
     """Rows of each source that the run has used so far."""
+    best_loss: float | None
+    """The lowest that any evaluation so far has given on the holdout that decides about the best checkpoint."""
     optimizer_step: int
     """Updates that were applied: steps without those skipped for a norm that is not finite."""
     world_size: int

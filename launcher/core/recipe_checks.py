@@ -135,17 +135,35 @@ def _model(recipe: Recipe) -> Found:
         yield ("adapter", "targets"), "names no module; use all-linear or a list such as [q_proj, v_proj]"
 
 
+def _steps(text: str, path: FieldPath) -> Found:
+    try:
+        parse_steps(text)
+    except ValueError as error:
+        yield path, str(error)
+
+
+def _best(recipe: Recipe) -> Found:
+    best = recipe.checkpoint.best
+    if best is None:
+        return
+    held = [name for name, source in recipe.sources.items() if source.holdout.wanted]
+    if best not in recipe.sources:
+        yield ("checkpoint", "best"), f"{best!r} is no source; {did_you_mean(best, held)}"
+    elif best not in held:
+        yield ("checkpoint", "best"), f"{best} keeps no holdout to evaluate; give it one: holdout: 2%"
+
+
 def _intervals(recipe: Recipe) -> Found:
     try:
         parse_interval(recipe.checkpoint.every)
     except ValueError as error:
         yield ("checkpoint", "every"), str(error)
+    if recipe.checkpoint.permanent is not None:
+        yield from _steps(recipe.checkpoint.permanent, ("checkpoint", "permanent"))
+    yield from _best(recipe)
     if recipe.evaluate.every is None:
         return
-    try:
-        parse_steps(recipe.evaluate.every)
-    except ValueError as error:
-        yield ("evaluate", "every"), str(error)
+    yield from _steps(recipe.evaluate.every, ("evaluate", "every"))
     if not any(source.holdout.wanted for source in recipe.sources.values()):
         yield ("evaluate", "every"), "no source keeps a holdout to evaluate; give one: holdout: 2%"
 

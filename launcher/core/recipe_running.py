@@ -17,7 +17,11 @@ class CheckpointPolicy(Document):
     every: str = "30min"
     """A duration (20min) or a number of steps (200 steps)."""
     keep: int = Field(default=2, ge=1)
-    """Newest checkpoints kept besides permanent ones."""
+    """Newest checkpoints kept besides those at stage ends, permanent ones and the best."""
+    permanent: str | None = None
+    """A number of steps (1000 steps): checkpoints at its multiples are made in any case and never deleted."""
+    best: str | None = None
+    """A source: the checkpoint after the evaluation with the lowest loss on its holdout is kept."""
 
 
 class Evaluate(Document):

@@ -34,8 +34,8 @@ class Evaluator:
         self._rank, self._data_parallel, self._micro_batch = rank, data_parallel, micro_batch
         self._agreement, self._reporter = agreement, reporter
 
-    def run(self, step: int, stage: str) -> None:
-        """Measure every holdout and report. Called by all ranks at the same step."""
+    def run(self, step: int, stage: str) -> dict[str, SourceLoss]:
+        """Measure every holdout, report and return what came out, on all ranks the same. Called by all of them."""
         losses: dict[str, SourceLoss] = {}
         for source in self.sources:
             rows = self._holdouts.all_rows(source)
@@ -44,3 +44,4 @@ class Evaluator:
             losses |= source_losses(dict(zip(self._order, everyone, strict=True)), rows.supervised, rows.rows)
         if self._rank == 0:
             self._reporter.event(Evaluation(step=step, stage=stage, sources=losses))
+        return losses

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from enum import Enum
 
-from launcher.core.events import StageStarted, StepDone
+from launcher.core.events import SourceLoss, StageStarted, StepDone
 from launcher.core.run_plan import RunPlan, StagePlan
 from launcher.core.schedule import learning_rate
 from launcher.runtime.batches import Batches, StepRows
@@ -52,17 +52,13 @@ class Loop:
         """Train to the end of the plan; return how it ended. Raises what the engine raises."""
         # A checkpoint may be older than what follows its step: what is due there is measured again.
         if self.step == 0 or self._evaluation_due(self._plan.stage_of(self.step)):
-            self._evaluate(self._plan.stage_of(max(1, self.step)))
+            self._measure(self._plan.stage_of(max(1, self.step)))
         self._reporter.phase("step", self.step)
         while self.step < self._plan.steps:
             stage = self._plan.stage_of(self.step + 1)
             if self.step + 1 == stage.first_step:
                 self._tell_stage(stage)
-            stopping = self._train_step(stage)
-            if self._evaluation_due(stage):
-                self._evaluate(stage)
-                self._reporter.phase("step", self.step)
-            if stopping and self.step < self._plan.steps:
+            if self._leaving(self._train_step(stage)):
                 self._settle()
                 return Outcome.STOPPED
         return Outcome.FINISHED
@@ -88,17 +84,25 @@ class Loop:
             sums = dict(zip(self._plan.sources, values[:, 1 + WORDS :].sum(0).tolist(), strict=True))
             self._tell_step(stage, rows, sums, update, time.perf_counter() - begin)
         stopping = bool(values[:, 0].max() > 0)
-        self._checkpointing.after_step(step, rows.rows, values[:, 1 : 1 + WORDS], stopping=stopping)
+        # Whoever stops has little time: what is due is measured when the run goes on.
+        losses = self._measure(stage) if self._evaluation_due(stage) and not self._leaving(stopping) else {}
+        self._checkpointing.after_step(step, rows.rows, values[:, 1 : 1 + WORDS], losses, stopping=stopping)
         return stopping
+
+    def _leaving(self, stopping: bool) -> bool:
+        return stopping and self.step < self._plan.steps
 
     def _evaluation_due(self, stage: StagePlan) -> bool:
         every = self._plan.evaluate_every
         return self.step == stage.last_step or (every is not None and self.step % every == 0)
 
-    def _evaluate(self, stage: StagePlan) -> None:
-        if self._evaluator.sources:
-            self._reporter.phase("evaluating", self.step)
-            self._evaluator.run(self.step, stage.name)
+    def _measure(self, stage: StagePlan) -> dict[str, SourceLoss]:
+        if not self._evaluator.sources:
+            return {}
+        self._reporter.phase("evaluating", self.step)
+        losses = self._evaluator.run(self.step, stage.name)
+        self._reporter.phase("step", self.step)
+        return losses
 
     def _tell_stage(self, stage: StagePlan) -> None:
         if self._rank.rank == 0:

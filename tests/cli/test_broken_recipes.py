@@ -138,6 +138,10 @@ BROKEN = {
                               "first stage has no earlier stage"),
     "replay of all": broken("10%", "100%", ":18:5: stages.1.replay: leaves no row for the stage's own mix"),
     "evaluate in minutes": broken("5 steps", "5min", ":21:12: evaluate.every: '5min' is not a number of steps"),
+    "best of nothing": broken("4 steps}", "4 steps, best: chatt}", ":22:30: checkpoint.best: 'chatt' is no source; did "
+                              "you mean chat?"),
+    "best without a holdout": broken("4 steps}", "4 steps, best: maths}", "maths keeps no holdout to evaluate"),
+    "permanent by the clock": broken("4 steps}", "4 steps, permanent: 1h}", "'1h' is not a number of steps"),
     "evaluate nothing": broken(", holdout: 5%", "", ":21:12: evaluate.every: no source keeps a holdout"),
     "checkpoint without unit": broken("4 steps", '"4"', ":22:14: checkpoint.every: '4' needs a unit"),
     "adapter on a new model": broken("cluster:", "adapter: {rank: 4}\ncluster:", ":23:1: adapter: an adapter on a new"),

@@ -2,9 +2,9 @@
 
 import pytest
 
-from launcher.core.intervals import Interval
 from launcher.core.planning import plan
-from launcher.core.saving import expendable, kind_due
+from launcher.core.recipe_running import CheckpointPolicy
+from launcher.core.saving import expendable, kind_due, policy_of
 from tests.core.planned import TEMPLATE, prepared, recipe
 
 PLAN = plan(recipe({"a": {}}, [{"name": "one", "length": {"steps": 4}, "mix": {"a": 1}, "learning_rate": 0.1},
@@ -12,17 +12,20 @@ PLAN = plan(recipe({"a": {}}, [{"name": "one", "length": {"steps": 4}, "mix": {"
             prepared({"a": 500}), TEMPLATE)
 
 
-@pytest.mark.parametrize(("step", "every", "clock", "stopping", "kind"), [
-    (1, Interval(steps=2), False, False, None),
-    (2, Interval(steps=2), False, False, "periodic"),
-    (3, Interval(seconds=60.0), True, False, "periodic"),
-    (3, Interval(seconds=60.0), False, True, "drain"),
-    (4, Interval(seconds=60.0), False, False, "stage"),
-    (4, Interval(steps=2), False, True, "stage"),
-    (7, Interval(seconds=60.0), False, False, "final"),
+@pytest.mark.parametrize(("step", "wish", "clock", "stopping", "best", "kind"), [
+    (1, {"every": "2 steps"}, False, False, False, None),
+    (2, {"every": "2 steps"}, False, False, False, "periodic"),
+    (3, {"every": "1min"}, True, False, False, "periodic"),
+    (3, {"every": "1min"}, False, True, False, "drain"),
+    (4, {"every": "1min"}, False, False, False, "stage"),
+    (4, {"every": "2 steps"}, False, True, True, "stage"),
+    (7, {"every": "1min"}, False, False, False, "final"),
+    (6, {"every": "1min", "permanent": "3 steps"}, False, False, True, "permanent"),
+    (5, {"every": "1 steps", "best": "a"}, False, False, True, "best"),
 ])  # fmt: skip
-def test_a_checkpoint_is_due_at_intervals_at_stage_ends_and_when_stopping(step, every, clock, stopping, kind):
-    assert kind_due(PLAN, step, every, clock_due=clock, stopping=stopping) == kind
+def test_a_checkpoint_is_due_at_intervals_at_stage_ends_and_when_stopping(step, wish, clock, stopping, best, kind):
+    policy = policy_of(CheckpointPolicy.model_validate(wish))
+    assert kind_due(PLAN, step, policy, clock_due=clock, stopping=stopping, best=best) == kind
 
 
 def test_the_newest_are_kept_and_those_that_last_are_never_deleted():
@@ -33,3 +36,7 @@ def test_the_newest_are_kept_and_those_that_last_are_never_deleted():
 
 def test_the_newest_of_all_is_kept_whatever_it_is():
     assert expendable({1: "periodic"}, 1) == [] and expendable({1: "stage", 2: "periodic"}, 1) == []
+
+
+def test_only_the_best_of_the_best_is_kept():
+    assert expendable({1: "best", 3: "best", 4: "periodic", 5: "best", 6: "periodic"}, 2) == [3, 1]

@@ -28,8 +28,8 @@ def commit(checkpoints: Checkpoints, step: int, *, chain: str = "c", ranks: int 
         files.append(checkpoints.write_index(folder, f"rank-{rank:03d}.bin", len(content), block, areas, (piece,)))
     checkpoints.commit(Manifest(
         run="r", chain=chain, attempt=1, step=step, kind="periodic", parent=None, cursor=Cursor(step=step), consumed={},
-        optimizer_step=step, world_size=ranks, zero_stage=3, precision="fp32", committed_at=0.0, versions={},
-        shapes={}, files=tuple(files)))
+        best_loss=None, optimizer_step=step, world_size=ranks, zero_stage=3, precision="fp32", committed_at=0.0,
+        versions={}, shapes={}, files=tuple(files)))
 
 
 @pytest.fixture

@@ -12,11 +12,10 @@ import torch
 
 from launcher.core.attempt import AttemptPlan
 from launcher.core.cursor import cursor_after
-from launcher.core.events import CheckpointCommitted, CheckpointFailed, CheckpointKind
-from launcher.core.intervals import Interval
+from launcher.core.events import CheckpointCommitted, CheckpointFailed, CheckpointKind, SourceLoss
 from launcher.core.manifest import Manifest
 from launcher.core.run_plan import RunPlan
-from launcher.core.saving import kind_due
+from launcher.core.saving import SavePolicy, kind_due
 from launcher.runtime.checkpoint.saver import Saved, Saver
 from launcher.runtime.checkpoint.state import EngineState
 from launcher.runtime.reporter import Reporter
@@ -31,22 +30,26 @@ VERSIONS = ("launcher", "torch", "deepspeed", "transformers")
 class Checkpointing:
     """Saves when it is due."""
 
-    def __init__(self, saver: Saver, state: EngineState, plan: RunPlan, attempt: AttemptPlan, every: Interval,
+    def __init__(self, saver: Saver, state: EngineState, plan: RunPlan, attempt: AttemptPlan, policy: SavePolicy,
                  parent: Manifest | None, reporter: Reporter) -> None:
         self._saver, self._state, self._plan, self._attempt = saver, state, plan, attempt
-        self._every, self._parent, self._reporter = every, parent, reporter
+        self._policy, self._parent, self._reporter = policy, parent, reporter
         self._consumed = Counter(parent.consumed if parent else dict.fromkeys(plan.sources, 0))
+        self._best = parent.best_loss if parent else None
         self._began = time.monotonic()
 
     def word(self) -> list[float]:
         """Return what this rank says in the step's exchange: is it time, is a save under way, how many failed."""
-        late = self._every.seconds is not None and time.monotonic() - self._began >= self._every.seconds
+        seconds = self._policy.every.seconds
+        late = seconds is not None and time.monotonic() - self._began >= seconds
         return [float(late), float(not self._saver.idle), float(self._saver.failures)]
 
-    def after_step(self, step: int, rows: Mapping[str, int], words: torch.Tensor, *, stopping: bool) -> None:
-        """Begin a save if one is due. `rows` is what the step used of each source, `words` every rank's `word`.
+    def after_step(self, step: int, rows: Mapping[str, int], words: torch.Tensor, losses: Mapping[str, SourceLoss], *,
+                   stopping: bool) -> None:
+        """Begin a save if one is due.
 
-        Raises OSError when too many saves in a row have failed.
+        `rows` is what the step used of each source, `words` every rank's `word`, `losses` what was measured after the
+        step, if anything. Raises OSError when too many saves in a row have failed.
         """
         self._consumed.update(rows)
         self._tell(self._saver.finished())
@@ -54,10 +57,18 @@ class Checkpointing:
             raise OSError(f"{FAILURES_IN_A_ROW} checkpoints in a row could not be saved; the journal says why")
         # The clock is rank 0's, and waits while a save is under way; steps that were asked for are never left out.
         clock_due = bool(words[0, 0] > 0 and words[:, 1].max() == 0)
-        kind = kind_due(self._plan, step, self._every, clock_due=clock_due, stopping=stopping)
+        kind = kind_due(self._plan, step, self._policy, clock_due=clock_due, stopping=stopping,
+                        best=self._improved(losses))
         if kind is not None:
             self._saver.begin(self._manifest(step, kind))
             self._began = time.monotonic()
+
+    def _improved(self, losses: Mapping[str, SourceLoss]) -> bool:
+        found = losses.get(self._policy.best or "")
+        if found is None or found.loss is None or (self._best is not None and found.loss >= self._best):
+            return False
+        self._best = found.loss
+        return True
 
     def finish(self) -> None:
         """Wait for what is under way."""
@@ -80,7 +91,7 @@ class Checkpointing:
         return Manifest(
             run=plan.name, chain=plan.chain(), attempt=self._attempt.attempt, step=step, kind=kind,
             parent=self._parent.step if self._parent else None, cursor=cursor_after(plan, step),
-            consumed=dict(self._consumed),
+            consumed=dict(self._consumed), best_loss=self._best,
             optimizer_step=self._state.updates, world_size=self._attempt.world_size,
             zero_stage=self._attempt.ds_config["zero_optimization"]["stage"], precision=plan.model.precision,
             committed_at=0.0, versions={name: version(name) for name in VERSIONS},

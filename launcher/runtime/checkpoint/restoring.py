@@ -2,7 +2,7 @@
 
 from launcher.core.attempt import WorkerOrders
 from launcher.core.events import CheckpointRejected
-from launcher.core.intervals import parse_interval
+from launcher.core.saving import policy_of
 from launcher.runtime.checkpoint.checkpointing import Checkpointing
 from launcher.runtime.checkpoint.loader import Loader
 from launcher.runtime.checkpoint.saver import Saver
@@ -40,5 +40,6 @@ def restore(orders: WorkerOrders, engine: TrainEngine, run: RunDir,
 
         parent = Loader(state, checkpoints, exchange, orders.rank).load_newest(attempt.resume, rejected)
     saver = Saver(state, checkpoints, exchange, orders.rank, orders.checkpoint.keep)
-    every = parse_interval(orders.checkpoint.every)
-    return Checkpointing(saver, state, plan, attempt, every, parent, reporter), parent.step if parent else 0
+    policy = policy_of(orders.checkpoint)
+    checkpointing = Checkpointing(saver, state, plan, attempt, policy, parent, reporter)
+    return checkpointing, parent.step if parent else 0

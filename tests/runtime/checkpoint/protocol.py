@@ -57,8 +57,8 @@ def expected(name: str, step: int) -> torch.Tensor:
 
 def manifest(step: int, world_size: int, attempt: int = 1) -> Manifest:
     return Manifest(run="known", chain="c", attempt=attempt, step=step, kind="periodic", parent=None,
-                    cursor=Cursor(step=step), consumed={}, optimizer_step=step, world_size=world_size, zero_stage=3,
-                    precision="fp32", committed_at=0.0, versions={}, shapes={}, files=())
+                    cursor=Cursor(step=step), consumed={}, best_loss=None, optimizer_step=step, world_size=world_size,
+                    zero_stage=3, precision="fp32", committed_at=0.0, versions={}, shapes={}, files=())
 
 
 def save_twice(run: Path, meeting: Path, rank: int, world_size: int, kill_at: int, told: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from launcher.core.recipe_running import CheckpointPolicy
 from launcher.core.run_plan import RunPlan
 from launcher.storage.checkpoints import Checkpoints
 from launcher.storage.run_dir import RunDir
@@ -72,3 +73,22 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_taken(tmp_path: Path
     assert [(event["step"], event["reason"][:28]) for event in rest.of("checkpoint_rejected")] == [
         (5, "rank 1: rank-001.bin is dama")]
     assert told(rest) == told(whole)[4:]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_best_is_kept_and_remembered_and_permanent_ones_are_never_deleted(tmp_path: Path) -> None:
+    plan = three_stages(tmp_path).model_copy(update={"evaluate_every": 1})
+    policy = CheckpointPolicy(every="100 steps", keep=1, permanent="4 steps", best="sums")
+    whole = train(tmp_path, tmp_path / "whole", plan, 2, policy=policy)
+    assert whole.exit_codes == [0, 0], whole.failures()
+    losses = {event["step"]: event["sources"]["sums"]["loss"] for event in whole.of("evaluation") if event["step"]}
+    checkpoints = Checkpoints(RunDir(tmp_path / "whole"))
+    kinds = {step: checkpoints.manifest(step).kind for step in checkpoints.committed()}
+    assert {step for step, kind in kinds.items() if kind == "permanent"} == {4}
+    assert list(kinds.values()).count("best") <= 1
+    assert checkpoints.manifest(plan.steps).best_loss == min(losses.values())
+    run = copy_until(tmp_path / "whole", 4, tmp_path / "again")
+    rest = train(tmp_path, run, plan, 2, attempt=2, resume=4, policy=policy)
+    assert rest.exit_codes == [0, 0], rest.failures()
+    assert Checkpoints(RunDir(run)).manifest(plan.steps).best_loss == min(losses.values())
