@@ -1,6 +1,6 @@
 """The parts of a recipe about data: where a source is, how its rows are read, what of it is learnt.
 
-What is trained on when is `core.recipe`, which takes these parts in. Which columns make a form is `data.forms`.
+What is trained on when is `core.recipe`, which takes these parts in. Which columns make a form is `data.rendering`.
 """
 
 import re

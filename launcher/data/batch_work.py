@@ -16,13 +16,14 @@ import numpy as np
 from launcher.core.errors import DataInvalid
 from launcher.core.recipe_sources import Form
 from launcher.data.encoding import Encoded, Encoder
-from launcher.data.forms import Content, texts_of
 from launcher.data.holdout import content_hash
 from launcher.data.lengths import TooLong, fit
 from launcher.data.packed import TOKEN
 from launcher.data.packed_writing import marked
 from launcher.data.reading import BadRow, RowBatch
-from launcher.data.rendering import Rendered, Renderer
+from launcher.data.rendering.forms import Content, texts_of
+from launcher.data.rendering.rendered import Rendered
+from launcher.data.rendering.renderer import Renderer
 from launcher.data.tokenizer import load_tokenizer
 
 PLACES = 3

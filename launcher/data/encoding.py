@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
-from launcher.data.rendered import Rendered
+from launcher.data.rendering.rendered import Rendered
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -14,12 +14,12 @@ from launcher.core.document import fingerprint
 from launcher.core.errors import DataInvalid, UserError
 from launcher.core.recipe import Recipe
 from launcher.core.recipe_sources import Form, Source
-from launcher.data.chat_templates import template_text
-from launcher.data.fields import Fields
-from launcher.data.forms import find_form, loss_of, missing_columns
 from launcher.data.hashes import content_hash
 from launcher.data.model_files import TOKENIZER_FILES, model_folder
 from launcher.data.reading import Row, SourceFiles, open_holdout, open_source
+from launcher.data.rendering.chat_templates import template_text
+from launcher.data.rendering.fields import Fields
+from launcher.data.rendering.forms import find_form, loss_of, missing_columns
 from launcher.data.tokenizer import CHAT_TEMPLATE
 from launcher.storage.store import Store
 

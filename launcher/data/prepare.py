@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 from launcher.core.errors import DataInvalid
 from launcher.core.recipe import Recipe
 from launcher.core.source_index import Prepared, SourceIndex, TokenizerFacts
-from launcher.data.fields import Fields
-from launcher.data.forms import content_of, texts_of
 from launcher.data.identity import (
     SourceIdentity,
     by_content,
@@ -23,6 +21,8 @@ from launcher.data.identity import (
 )
 from launcher.data.keys import index_key
 from launcher.data.reading import Row
+from launcher.data.rendering.fields import Fields
+from launcher.data.rendering.forms import content_of, texts_of
 from launcher.data.tokenizer import store_copied, store_trained, stored_facts
 from launcher.storage.lease import work_once
 from launcher.storage.store import Store

@@ -7,7 +7,7 @@
     RowBatch.rows() -> Iterator[Row | BadRow]
 
 `sources` finds the files, `parts` says what one file offers, `formats` which format it has, and each format has a
-module of its own. What a row must hold is `data.forms`. Everything that is wrong with a file as a whole is a
+module of its own. What a row must hold is `rendering.forms`. Everything that is wrong with a file as a whole is a
 DataInvalid that names it; what is wrong with one row is a BadRow, which its reader may be allowed to skip.
 """
 

@@ -1,7 +1,7 @@
 """What every reader yields: rows in batches, each able to cross to another process before it is parsed.
 
 Decides what a row is, how messages name it and how many make a batch. Opening and splitting files is each format's own
-module; what a row must hold is `data.forms`.
+module; what a row must hold is `rendering.forms`.
 """
 
 from collections.abc import Iterator

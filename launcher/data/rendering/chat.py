@@ -12,12 +12,12 @@ model would write is learnt: from the header on, as far as the template writes i
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from launcher.data.marks import FOUND_MARK, MARK, Found, common_start, find_words
-from launcher.data.messages import Message
-from launcher.data.rendered import Rendered, Span
-from launcher.data.templating import Template
-from launcher.data.turns import Piece, is_plain, mark_pieces, mark_plain, trained_turns
-from launcher.data.written import check_written
+from launcher.data.rendering.marks import FOUND_MARK, MARK, Found, common_start, find_words
+from launcher.data.rendering.messages import Message
+from launcher.data.rendering.rendered import Rendered, Span
+from launcher.data.rendering.templating import Template
+from launcher.data.rendering.turns import Piece, is_plain, mark_pieces, mark_plain, trained_turns
+from launcher.data.rendering.written import check_written
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -1,6 +1,6 @@
 """Every trained assistant token and its end token and nothing else: over styles of templates and kinds of tokenizers.
 
-The judge is `tests.data.styles`, which writes each style turn by turn without launcher.
+The judge is `tests.data.rendering.styles`, which writes each style turn by turn without launcher.
 """
 
 import pytest
@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from launcher.data.chat import ChatTemplate
-from launcher.data.chat_templates import template_text
 from launcher.data.encoding import Encoder
-from tests.data.styles import STYLES, Part, Turn, chatml_with_a_last_word, qwen3
+from launcher.data.rendering.chat import ChatTemplate
+from launcher.data.rendering.chat_templates import template_text
+from tests.data.rendering.styles import STYLES, Part, Turn, chatml_with_a_last_word, qwen3
 from tests.data.tokenizers import KINDS, tokenizer_of
 
 # A template that ends the whole chat with one more token: not the token that ends a turn.

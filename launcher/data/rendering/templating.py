@@ -1,7 +1,7 @@
 """The chat template as a program: messages in, text out, the same on any day.
 
 Decides what of a message the template sees, and probes how it begins and ends an assistant turn. Finding what is learnt
-in the text is `data.chat`.
+in the text is `rendering.chat`.
 """
 
 import re
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from launcher.data.marks import MARK, common_start
-from launcher.data.messages import Message
+from launcher.data.rendering.marks import MARK, common_start
+from launcher.data.rendering.messages import Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -1,16 +1,16 @@
 """The four forms of a row, and what of a row is its content.
 
-Decides which columns make a form and what they may hold; other columns are ignored. Messages are `data.messages`,
-columns under other names `data.fields`. Turning content into text is `data.rendering`. Errors are ValueErrors without a
-place: whoever reads the rows knows it.
+Decides which columns make a form and what they may hold; other columns are ignored. Messages are `rendering.messages`,
+columns under other names `rendering.fields`. Turning content into text is `rendering.renderer`. Errors are ValueErrors
+without a place: whoever reads the rows knows it.
 """
 
 from typing import Any, assert_never
 
 from launcher.core.recipe_sources import Form, Source
-from launcher.data.fields import Fields
-from launcher.data.messages import Message, messages_of, texts_of_messages, tools_of
-from launcher.data.texts import text_in
+from launcher.data.rendering.fields import Fields
+from launcher.data.rendering.messages import Message, messages_of, texts_of_messages, tools_of
+from launcher.data.rendering.texts import text_in
 
 Content = dict[str, Any]
 """The columns of a form and nothing else: strings, or lists of messages, and the `tools` of a chat that has some."""

@@ -1,19 +1,18 @@
 """From a row's columns to a rendering: the one door to forms, templates and masks.
 
-Decides which way a form is rendered. What a row must hold is `data.forms`; chats are `data.chat`, everything else
-`data.plain`; tokens are `data.encoding`. A Renderer is made once in each process that renders.
+Decides which way a form is rendered. What a row must hold is `rendering.forms`; chats are `rendering.chat`, everything
+else `rendering.plain`; tokens are `data.encoding`. A Renderer is made once in each process that renders.
 """
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from launcher.core.recipe_sources import Form
-from launcher.data.chat import ChatTemplate
-from launcher.data.fields import Fields
-from launcher.data.forms import Content, content_of
-from launcher.data.forms import texts_of as texts_of  # of contents, for training a tokenizer
-from launcher.data.plain import render_plain
-from launcher.data.rendered import Rendered as Rendered
+from launcher.data.rendering.chat import ChatTemplate
+from launcher.data.rendering.fields import Fields
+from launcher.data.rendering.forms import Content, content_of
+from launcher.data.rendering.plain import render_plain
+from launcher.data.rendering.rendered import Rendered
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

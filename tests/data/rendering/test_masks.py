@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher.data.chat import ChatTemplate
 from launcher.data.encoding import Encoder
-from launcher.data.plain import alpaca_prompt
-from launcher.data.plain import render_plain as render
-from launcher.data.rendered import Rendered
+from launcher.data.rendering.chat import ChatTemplate
+from launcher.data.rendering.plain import alpaca_prompt
+from launcher.data.rendering.plain import render_plain as render
+from launcher.data.rendering.rendered import Rendered
 from tests.data.making import (
     CHATML,
     DROPS_EARLIER,

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from launcher.data.chat import ChatTemplate
+from launcher.data.rendering.chat import ChatTemplate
 from tests.data.tokenizers import tokenizer_of
 
 TRL = importlib.util.find_spec("trl")

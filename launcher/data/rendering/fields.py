@@ -1,7 +1,7 @@
 """The `fields` of a recipe's source: a row's columns under the names that a form knows.
 
 Decides how a field is written: the name of a column, taken as it is, or a text with columns in braces, such as
-"Question: {question}"; {{ and }} are braces themselves. What a form must hold is `data.forms`.
+"Question: {question}"; {{ and }} are braces themselves. What a form must hold is `rendering.forms`.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from launcher.core.suggestions import did_you_mean
-from launcher.data.texts import checked_text, kind_of
+from launcher.data.rendering.texts import checked_text, kind_of
 
 Columns = dict[str, Any]
 

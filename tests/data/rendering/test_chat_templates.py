@@ -5,8 +5,8 @@ import json
 import pytest
 
 from launcher.core.errors import UserError
-from launcher.data.chat_templates import missing_tokens, shipped_templates, template_text
 from launcher.data.prepare import look_up, prepare
+from launcher.data.rendering.chat_templates import missing_tokens, shipped_templates, template_text
 from launcher.data.tokenizer import stored_tokenizer
 from launcher.storage.store import LocalStore
 from tests.data.making import CHATML, chat_tokenizer, documents_of, recipe_for, write_rows

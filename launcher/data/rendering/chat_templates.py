@@ -1,7 +1,7 @@
 """The chat template that a recipe names: a Jinja file, or one that is shipped beside this module.
 
 Decides which template a name means and which special tokens it cannot do without. It becomes part of the prepared
-tokenizer, and so of the exported model, in `data.tokenizer`; what is written by it is `data.templating`.
+tokenizer, and so of the exported model, in `data.tokenizer`; what is written by it is `rendering.templating`.
 """
 
 import re

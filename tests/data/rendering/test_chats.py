@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from launcher.data.chat import ChatTemplate
-from launcher.data.chat_templates import template_text
 from launcher.data.encoding import Encoder
-from launcher.data.rendering import Renderer
+from launcher.data.rendering.chat import ChatTemplate
+from launcher.data.rendering.chat_templates import template_text
+from launcher.data.rendering.renderer import Renderer
 from tests.data.making import CHATML, DROPS_EARLIER, MISTRAL, ZEPHYR
 from tests.data.tokenizers import tokenizer_of
 

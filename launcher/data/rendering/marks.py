@@ -1,14 +1,14 @@
 """Marks in place of words: how the words are found again in a template's rendering, for certain.
 
-Pure text: which words are marked and what is learnt of them is `data.chat`. Words are put back between the parts that
-surround the marks; only if that gives the one full rendering is anything told of it.
+Pure text: which words are marked and what is learnt of them is `rendering.chat`. Words are put back between the parts
+that surround the marks; only if that gives the one full rendering is anything told of it.
 """
 
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from launcher.data.rendered import Span
+from launcher.data.rendering.rendered import Span
 
 # Private-use characters: no template strips or splits at them, and text that holds them is refused.
 MARK = "\ue0a5turn{}\ue0a6"

@@ -1,6 +1,6 @@
 """What a rendering is: one text, and which of its characters are learnt.
 
-Making one is `data.rendering`; where the characters fall on tokens is `data.encoding`.
+Making one is `rendering.renderer`; where the characters fall on tokens is `data.encoding`.
 """
 
 from dataclasses import dataclass

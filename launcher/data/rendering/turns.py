@@ -1,6 +1,6 @@
 """Which turns of a chat are learnt, and which parts of a turn are its own words.
 
-Pure choice over messages. Where the words are in the rendering is `data.chat`.
+Pure choice over messages. Where the words are in the rendering is `rendering.chat`.
 """
 
 import re
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from launcher.data.marks import MARK
-from launcher.data.messages import Message
+from launcher.data.rendering.marks import MARK
+from launcher.data.rendering.messages import Message
 
 Kind = Literal["thought", "words", "call"]
 THINK_TAGS = re.compile(r"(</?think>)")

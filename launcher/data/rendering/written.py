@@ -1,14 +1,14 @@
 """Whether a chat template has written all of a chat: what it leaves out in silence would be missing for ever.
 
 Decides what must be in the text: all turns but the assistant's, the names of tools and of calls. Words of trained turns
-are checked exactly in `data.chat`; earlier thoughts are a template's to drop, as it does when the model is used.
+are checked exactly in `rendering.chat`; earlier thoughts are a template's to drop, as it does when the model is used.
 """
 
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from launcher.data.messages import Message
+from launcher.data.rendering.messages import Message
 
 OTHER = "take a template that does (model.chat_template), or leave it out of the data"
 

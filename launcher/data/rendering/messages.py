@@ -1,12 +1,13 @@
 """Chat messages as data sets write them, made into one way of writing them.
 
 Read are OpenAI's keys (role, content, tool_calls) and ShareGPT's (from, value). Decides which keys of a message count,
-what the roles are called, and what marks a turn as learnt or not. The template's view of the result is `data.chat`.
+what the roles are called, and what marks a turn as learnt or not. The template's view of the result is
+`rendering.templating`.
 """
 
 from typing import Any
 
-from launcher.data.texts import checked_text, json_in, kind_of, text_in
+from launcher.data.rendering.texts import checked_text, json_in, kind_of, text_in
 
 Message = dict[str, Any]
 """`role`, `content`, and where the data has them `reasoning_content`, `tool_calls`, `name` and `tool_call_id` of a

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from launcher.core.recipe_sources import Source
-from launcher.data.fields import Fields
-from launcher.data.forms import content_of, find_form, loss_of, texts_of
+from launcher.data.rendering.fields import Fields
+from launcher.data.rendering.forms import content_of, find_form, loss_of, texts_of
 
 USER, ANSWER = {"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}
 CALL = {"type": "function", "function": {"name": "f", "arguments": {"x": 1}}}

@@ -1,10 +1,10 @@
 """Prompts, completions, instructions and texts become one text each, without a template.
 
-Decides what stands between the parts. Chats are `data.chat`.
+Decides what stands between the parts. Chats are `rendering.chat`.
 """
 
-from launcher.data.forms import Content
-from launcher.data.rendered import Rendered, Span
+from launcher.data.rendering.forms import Content
+from launcher.data.rendering.rendered import Rendered, Span
 
 
 def render_plain(content: Content, loss: str, separator: str | None) -> Rendered:
