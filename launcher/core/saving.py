@@ -9,7 +9,7 @@ from launcher.core.recipe_running import CheckpointPolicy
 from launcher.core.run_plan import RunPlan
 
 LASTING: frozenset[CheckpointKind] = frozenset({"stage", "permanent", "best", "final"})
-"""Kinds that are never deleted to make room."""
+"""Kinds that `keep` does not count."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,6 +146,13 @@ class Saver:
         return {"error": "", "bytes": complete.bytes}
 
     def _make_room(self) -> None:
+        try:
+            self._delete_old()
+        except OSError as error:
+            # The new one is committed, and the other ranks wait to be told so; the next save tries again.
+            log.warning("old checkpoints cannot be deleted: %s", error)
+
+    def _delete_old(self) -> None:
         kinds: dict[int, CheckpointKind] = {}
         for step in self._checkpoints.committed():
             try:

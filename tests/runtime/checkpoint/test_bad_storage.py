@@ -77,3 +77,16 @@ def test_a_read_only_folder_costs_a_checkpoint_and_not_the_run(small_disk: Path)
     assert "Read-only file system" in save(saver, state, 2).error
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
     assert save(saver, state, 3).error == "" and checkpoints.committed() == [3]
+
+
+def test_an_old_checkpoint_that_cannot_be_deleted_costs_nothing(tmp_path: Path) -> None:
+    state: Any = KnownState(0, 1)
+    checkpoints = Checkpoints(RunDir(tmp_path))
+    exchange: Any = Alone()
+    saver = Saver(state, checkpoints, exchange, 0, keep=1)
+    assert save(saver, state, 1).error == ""
+    unreadable = checkpoints.folder(1) / "manifest.json"
+    unreadable.unlink()
+    unreadable.mkdir()
+    assert save(saver, state, 2).error == ""
+    assert checkpoints.committed() == [2, 1] and checkpoints.verify(2).step == 2
