@@ -4,9 +4,11 @@ Copies what a finished run wrote at its end, or writes it from a checkpoint. How
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from launcher.cli.find_run import find_run
@@ -29,9 +31,9 @@ def export_run(argument: str, out: str, *, step: int | None, merge: bool, proof:
     """Export a run by its directory or name, and print what was checked."""
     run, _ = find_run(argument)
     target = Path(out)
-    at_end = [event for event in read_journal(run) if event["event"] == "exported"]
+    at_end = [event["parameters"] for event in read_journal(run) if event["event"] == "exported"]
     if step is None and not merge and at_end:
-        told, at = export(run, target), read_plan(run).steps
+        told, at = export(run, target, at_end[-1]), read_plan(run).steps
     else:
         told, at = export_step(run, target, step, merge=merge)
     sys.stdout.write(told + "\n")
@@ -41,24 +43,22 @@ def export_run(argument: str, out: str, *, step: int | None, merge: bool, proof:
                      f"print(pipeline('text-generation', '{target}')('Hello'))\"\n")
 
 
-def export(run: RunDir, out: Path) -> str:
+def export(run: RunDir, out: Path, parameters: int) -> str:
     """Copy a finished run's model to a directory and check it; return what to tell the person."""
-    exported = [event for event in read_journal(run) if event["event"] == "exported"]
-    if not exported:
-        raise UserError(f"{run.url}: no model was exported yet; a run exports at its end (launcher status {run.url})")
     _require_new(out)
     _copy(run, LocalStore(out))
-    return _checked(out, exported[-1]["parameters"], "as many as the run wrote")
+    return _checked(out, parameters, "as many as the run wrote")
 
 
 def export_step(run: RunDir, out: Path, step: int | None, *, merge: bool) -> tuple[str, int]:
     """Write a checkpoint's model to a directory; return what to tell the person, and the step. Default: the newest."""
     plan = read_plan(run)
-    checkpoints = Checkpoints(run, plan.chain())
+    checkpoints = Checkpoints(run, plan.chain)
     committed = checkpoints.committed()
-    if not committed or (step is not None and step not in committed):
-        have = f"there are {', '.join(map(str, sorted(committed)))}" if committed else "it has none yet"
-        raise UserError(f"{run.url}: no checkpoint of step {step if step is not None else 'any'}; {have}")
+    if not committed:
+        raise UserError(f"{run.url}: has no checkpoint yet, and a model only at its end (launcher status {run.url})")
+    if step is not None and step not in committed:
+        raise UserError(f"{run.url}: no checkpoint of step {step}; there are {', '.join(map(str, sorted(committed)))}")
     if merge and plan.adapter is None:
         raise UserError("--merge goes with adapters, and this run trained all weights; leave it out")
     _require_new(out)
@@ -92,16 +92,27 @@ def _proof(run: RunDir, out: Path, step: int) -> str:
         last = done.stderr.strip().rpartition("\n")[2]
         raise PlatformError(f"{out}: plain transformers cannot use it ({last}); --no-proof leaves this check out")
     said = json.loads(done.stdout.strip().rpartition("\n")[2])
-    if not said["recorded"]:
+    if not said["tied"]:
+        raise PlatformError(f"{out}: its config ties the output to the embedding, but plain transformers loads two")
+    # A loss that was not finite proves nothing, whatever is found.
+    recorded = {name: loss for name, loss in said["recorded"].items() if loss}
+    if not recorded:
         return f"proof   none: the run measured no holdout after step {step}"
-    bound = AGREES[read_plan(run).export_dtype]
-    apart = {name: abs(said["found"][name] / loss - 1) for name, loss in said["recorded"].items() if loss}
-    worst = max(apart, key=lambda name: apart[name])
-    if apart[worst] > bound or not said["tied"]:
+    worst, apart = furthest(recorded, said["found"])
+    if apart > AGREES[read_plan(run).export_dtype]:
         raise PlatformError(f"{out}: loads in plain transformers, but its loss on the holdout of {worst} is "
-                            f"{said['found'][worst]:.6f} where the run measured {said['recorded'][worst]:.6f}")
-    losses = "  ".join(f"{name} {loss:.4f}" for name, loss in said["found"].items())
-    return f"proof   plain transformers measures the run's own holdout losses, to {apart[worst]:.1e}: {losses}"
+                            f"{said['found'][worst]:.6f} where the run measured {recorded[worst]:.6f}")
+    losses = "  ".join(f"{name} {said['found'][name]:.4f}" for name in recorded)
+    return f"proof   plain transformers measures the run's own holdout losses, to {apart:.1e}: {losses}"
+
+
+def furthest(recorded: Mapping[str, float], found: Mapping[str, float]) -> tuple[str, float]:
+    """Return the source whose loss is the furthest from what was recorded, and by which share of that."""
+    apart = {name: abs(found[name] / loss - 1) for name, loss in recorded.items()}
+    # NaN is above no bound, so it would pass for agreement.
+    apart = {name: share if math.isfinite(share) else math.inf for name, share in apart.items()}
+    worst = max(apart, key=lambda name: apart[name])
+    return worst, apart[worst]
 
 
 def _require_new(out: Path) -> None:

@@ -96,8 +96,8 @@ class _Merged:
         self._reader, self._prefix = reader, f"{module.base_model_prefix}."
         self._scale = plan.adapter.alpha / plan.adapter.rank
         self.shapes = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
-        self._unused = {name.split(".lora_")[0].removeprefix("base_model.model.") for name in reader.manifest.shapes}
-        if lost := self._unused - {name.removesuffix(".weight") for name in self.shapes}:
+        adapted = {name.split(".lora_")[0].removeprefix("base_model.model.") for name in reader.manifest.shapes}
+        if lost := adapted - {name.removesuffix(".weight") for name in self.shapes}:
             raise PlatformError(f"adapters of {sorted(lost)[0]} belong to no weight of the base model")
 
     def read(self, name: str) -> torch.Tensor:

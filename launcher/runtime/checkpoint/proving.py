@@ -52,8 +52,8 @@ def _load(folder: str, plan: RunPlan) -> Any:
     return PeftModel.from_pretrained(base, folder).eval()
 
 
-def _recorded(run: RunDir, step: int) -> dict[str, float]:
-    found: dict[str, float] = {}
+def _recorded(run: RunDir, step: int) -> dict[str, float | None]:
+    found: dict[str, float | None] = {}
     for event in read_journal(run):
         if event["event"] == "evaluation" and event["step"] == step:
             found = {name: source["loss"] for name, source in event["sources"].items()}
