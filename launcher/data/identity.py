@@ -31,7 +31,7 @@ CHOSEN = {"fields", "separator", "holdout", "too_long", "packing", "duplicates",
 
 @dataclass(frozen=True, slots=True)
 class SourceIdentity:
-    """What one source of a recipe is, as far as its file's first row and content hash tell."""
+    """What one source of a recipe is, as far as its first row and the hash of its files tell."""
 
     name: str
     source: Source
@@ -98,7 +98,7 @@ def by_content(sources: tuple[SourceIdentity, ...]) -> list[SourceIdentity]:
 
 
 def _identify(name: str, source: Source, store: Store) -> SourceIdentity:
-    files, holdout = open_source(source, name, store), open_holdout(source, name, store)
+    files, holdout = open_source(source, store), open_holdout(source, store)
     # First what is quick to find wrong, then the hash of what may be large.
     first = files.first_row() if files.light else _first_row(files, store)
     fields = _fields(source)

@@ -8,11 +8,13 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from launcher.storage.shipped import DATA_PREFIX, PACKAGE
 from launcher.storage.typed_paths import is_file, is_folder, typed_path
 
 HUB_PREFIX = "hub:"
+FILE_PREFIX = "file://"
 DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt")
 COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 SAVED_DATASET, SAVED_SPLITS = "state.json", "dataset_dict.json"
@@ -47,10 +49,13 @@ def is_compressed(path: str) -> bool:
 
 
 def absolute_data_path(path: str, folder: Path) -> str:
-    """Return a path that means the same in any folder: local ones absolute, hub ids with `hub:`, URLs as they are.
+    """Return a path that means the same in any folder: local ones absolute, hub ids with `hub:`, URLs as they are but
+    for `file://`, which is a local path.
 
     OWNER/NAME is a hub id where no such local path exists, unless it ends as a data file does.
     """
+    if path.startswith(FILE_PREFIX):
+        return unquote(urlsplit(path).path)
     if not path or is_url(path) or hub_id(path) is not None:
         return path
     if path.startswith(DATA_PREFIX):
@@ -103,8 +108,8 @@ def _walk(folder: Path) -> Iterator[Path]:
         # Sorted, so that of two links to one folder it is the same everywhere that counts.
         folders[:] = sorted(name for name in folders if not name.startswith((".", "_")) and
                             os.path.realpath(os.path.join(root, name)) not in seen)  # noqa: PTH118
-        yield from (Path(root, name) for name in files if not name.startswith((".",
-            "_")) and data_suffix(name) is not None)
+        yield from (Path(root, name) for name in files
+                    if not name.startswith((".", "_")) and data_suffix(name) is not None)
 
 
 def _raise(error: OSError) -> None:

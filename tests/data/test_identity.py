@@ -102,7 +102,7 @@ def test_a_file_that_changes_while_it_is_read_is_told(tmp_path, change):
 
     path = tmp_path / "a.jsonl"
     path.write_bytes(lines(SUMS))
-    files = open_source(Source(path=str(path)), "s")
+    files = open_source(Source(path=str(path)))
     list(files.batches())
     files.check_unchanged()
     match change:

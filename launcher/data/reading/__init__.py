@@ -1,7 +1,7 @@
 """From what a recipe names to rows: files, globs, folders, URLs, saved datasets and hub ids, in all their formats.
 
-    open_source(source, name, store) -> SourceFiles      all files of a source, found and checked, nothing read yet
-    open_holdout(source, name, store) -> SourceFiles | None      those of `holdout.path`, read in the same way
+    open_source(source, store) -> SourceFiles            all files of a source, found and checked, nothing read yet
+    open_holdout(source, store) -> SourceFiles | None    those of `holdout.path`, read in the same way
     SourceFiles.batches() -> Iterator[RowBatch]          rows as they were read, to be parsed where they are used
     SourceFiles.content(store), .check_unchanged()       what the bytes are known by, and whether they still are
     RowBatch.rows() -> Iterator[Row | BadRow]

@@ -11,16 +11,7 @@ from dataclasses import dataclass
 from launcher.core.errors import DataInvalid
 from launcher.data.reading.lines import bounded_lines
 from launcher.data.reading.opening import OpenFile
-from launcher.data.reading.rows import (
-    BYTES_PER_BATCH,
-    LARGEST_ROW_BYTES,
-    ROWS_PER_BATCH,
-    TOO_LARGE,
-    BadRow,
-    Row,
-    RowBatch,
-    place_of,
-)
+from launcher.data.reading.rows import LARGEST_ROW_BYTES, TOO_LARGE, BadRow, Row, RowBatch, in_batches, place_of
 
 Cells = list[str] | str
 """The cells of a row, or what is wrong with it."""
@@ -53,16 +44,9 @@ def read_csv(file: OpenFile, delimiter: str, first: int, done: int) -> Iterator[
     """Yield the rows of a file. Raises DataInvalid if its first line cannot name columns."""
     lines = _lines(file, delimiter)
     header = _header(file, next(lines, None))
-    batch: list[tuple[int, Cells]] = []
-    size = 0
-    for line in lines:
-        batch.append(line)
-        size += sum(map(len, line[1]))
-        if len(batch) == ROWS_PER_BATCH or size >= BYTES_PER_BATCH:
-            yield CsvRows(file.path, first, done + file.position, header, tuple(batch))
-            first, batch, size = first + len(batch), [], 0
-    if batch:
-        yield CsvRows(file.path, first, done + file.position, header, tuple(batch))
+    for batch in in_batches(lines, lambda line: sum(map(len, line[1]))):
+        yield CsvRows(file.path, first, done + file.position, header, batch)
+        first += len(batch)
 
 
 def csv_columns(file: OpenFile, delimiter: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from launcher.core.errors import DataInvalid
 from launcher.core.recipe_sources import Source
@@ -59,7 +59,7 @@ def _saved(folder: Path) -> bool:
     return is_file(folder / SAVED_DATASET) or is_file(folder / SAVED_SPLITS)
 
 
-def _parts(source: Source, path: str, store: Store | None = None) -> list[Part]:
+def _parts(source: Source, path: str, store: Store | None) -> list[Part]:
     if (name := hub_id(path)) is not None:
         return [HubTable(name, source.subset, source.split, find_commit(name, source.revision or "main", store))]
     if is_url(path):
@@ -103,8 +103,6 @@ def _record(file: Path, field: str) -> Any:
 
 
 def _remote(url: str) -> list[Part]:
-    if url.startswith("file://"):
-        return _parts(Source(path=url), unquote(urlsplit(url).path))
     from fsspec.core import url_to_fs
 
     with remote_told(url):

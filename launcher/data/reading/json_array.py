@@ -7,8 +7,7 @@ import re
 from collections.abc import Iterator
 
 from launcher.core.errors import DataInvalid
-from launcher.data.reading.lines import BYTE_ORDER_MARK
-from launcher.data.reading.opening import BUFFER_BYTES, OpenFile
+from launcher.data.reading.opening import BUFFER_BYTES, BYTE_ORDER_MARK, OpenFile
 from launcher.data.reading.rows import LARGEST_ROW_BYTES, TOO_LARGE, place_of
 
 # A whole string, a quote that opens one which the bytes at hand do not end, or a bracket or comma outside strings.

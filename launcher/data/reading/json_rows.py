@@ -12,16 +12,7 @@ from typing import Any
 from launcher.data.reading.json_array import elements
 from launcher.data.reading.lines import bounded_lines
 from launcher.data.reading.opening import OpenFile
-from launcher.data.reading.rows import (
-    BYTES_PER_BATCH,
-    LARGEST_ROW_BYTES,
-    ROWS_PER_BATCH,
-    TOO_LARGE,
-    BadRow,
-    Row,
-    RowBatch,
-    place_of,
-)
+from launcher.data.reading.rows import LARGEST_ROW_BYTES, TOO_LARGE, BadRow, Row, RowBatch, in_batches, place_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +40,7 @@ class JsonRows:
 
 def read_json(file: OpenFile, first: int, done: int) -> Iterator[RowBatch]:
     """Yield the rows of a file of JSON lines, or of one JSON array, whichever its first character says."""
-    if file.head().removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"[":
+    if file.head().lstrip()[:1] == b"[":
         yield from _batches(file, elements(file), first, done)
     else:
         # Only newline bytes end a line: str.splitlines also splits at Unicode separators inside strings.
@@ -57,16 +48,9 @@ def read_json(file: OpenFile, first: int, done: int) -> Iterator[RowBatch]:
 
 
 def _batches(file: OpenFile, texts: Iterable[tuple[int, bytes]], first: int, done: int) -> Iterator[RowBatch]:
-    batch: list[tuple[int, bytes]] = []
-    size = 0
-    for text in texts:
-        batch.append(text)
-        size += len(text[1])
-        if len(batch) == ROWS_PER_BATCH or size >= BYTES_PER_BATCH:
-            yield JsonRows(file.path, first, done + file.position, tuple(batch))
-            first, batch, size = first + len(batch), [], 0
-    if batch:
-        yield JsonRows(file.path, first, done + file.position, tuple(batch))
+    for batch in in_batches(texts, lambda text: len(text[1])):
+        yield JsonRows(file.path, first, done + file.position, batch)
+        first += len(batch)
 
 
 def columns_of(data: bytes, number: int) -> dict[str, Any]:

@@ -5,10 +5,8 @@ Decides what ends a line: newline bytes alone.
 
 from collections.abc import Iterator
 
-from launcher.data.reading.opening import OpenFile
+from launcher.data.reading.opening import BYTE_ORDER_MARK, OpenFile
 from launcher.data.reading.rows import LARGEST_ROW_BYTES
-
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def bounded_lines(file: OpenFile) -> Iterator[tuple[int, bytes]]:

@@ -15,6 +15,7 @@ from launcher.core.errors import DataInvalid
 from launcher.storage.data_paths import COMPRESSED_SUFFIXES
 
 BUFFER_BYTES = 1 << 20
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # Small, because what precedes damage within a buffer is lost with it, and messages say behind which row it is.
 UNPACKED_BYTES = 1 << 16
 MAGIC = {".gz": b"\x1f\x8b", ".bz2": b"BZh", ".xz": b"\xfd7zXZ\x00", ".zst": b"\x28\xb5\x2f\xfd"}
@@ -42,8 +43,8 @@ class OpenFile:
         return self._packed.tell()
 
     def head(self) -> bytes:
-        """Return the first bytes, unpacked, without reading past them. To be called before anything is read."""
-        return self.stream.peek(256)[:BUFFER_BYTES]
+        """Return the first bytes, unpacked and without a byte order mark. To be called before anything is read."""
+        return self.stream.peek(256)[:BUFFER_BYTES].removeprefix(BYTE_ORDER_MARK)
 
 
 class _Pieces(io.RawIOBase):

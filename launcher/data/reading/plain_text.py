@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from launcher.data.reading.lines import BYTE_ORDER_MARK
-from launcher.data.reading.opening import OpenFile
+from launcher.data.reading.opening import BYTE_ORDER_MARK, OpenFile
 from launcher.data.reading.rows import LARGEST_ROW_BYTES, TOO_LARGE, BadRow, Row, RowBatch, place_of
 
 

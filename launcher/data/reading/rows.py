@@ -4,9 +4,11 @@ Decides what a row is, how messages name it and how many make a batch. Opening a
 module; what a row must hold is `rendering.forms`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
 
 # Enough to keep all cores tokenizing, few enough that progress is seen and memory stays small.
 ROWS_PER_BATCH = 512
@@ -58,6 +60,20 @@ class RowBatch(Protocol):
     def rows(self) -> Iterator[Row | BadRow]:
         """Parse the rows."""
         ...
+
+
+def in_batches(rows: Iterable[T], size_of: Callable[[T], int]) -> Iterator[tuple[T, ...]]:
+    """Yield rows as they were read, as many together as make a batch."""
+    batch: list[T] = []
+    size = 0
+    for row in rows:
+        batch.append(row)
+        size += size_of(row)
+        if len(batch) == ROWS_PER_BATCH or size >= BYTES_PER_BATCH:
+            yield tuple(batch)
+            batch, size = [], 0
+    if batch:
+        yield tuple(batch)
 
 
 def place_of(path: str, number: int) -> str:

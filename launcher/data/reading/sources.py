@@ -18,8 +18,7 @@ from launcher.storage.store import Store
 class SourceFiles:
     """The files of one source, in order."""
 
-    def __init__(self, name: str, parts: tuple[Part, ...], skip_bad: bool = False) -> None:
-        self.name = name
+    def __init__(self, parts: tuple[Part, ...], *, skip_bad: bool) -> None:
         self._parts, self._skip_bad = parts, skip_bad
 
     @property
@@ -86,16 +85,16 @@ class SourceFiles:
         return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
-def open_source(source: Source, name: str, store: Store | None = None) -> SourceFiles:
+def open_source(source: Source, store: Store | None = None) -> SourceFiles:
     """Return a source's files. Raises DataInvalid for what is not there, without reading any row.
 
     The store remembers which commit an id of the hub meant when it was first asked for.
     """
-    return SourceFiles(name, find_parts(source, source.paths, store), source.skip_bad > 0)
+    return SourceFiles(find_parts(source, source.paths, store), skip_bad=source.skip_bad > 0)
 
 
-def open_holdout(source: Source, name: str, store: Store | None = None) -> SourceFiles | None:
+def open_holdout(source: Source, store: Store | None = None) -> SourceFiles | None:
     """Return the files of a source's `holdout.path`, or None if it has none. Raises DataInvalid as `open_source`."""
     if source.holdout.path is None:
         return None
-    return SourceFiles(name, find_parts(source, (source.holdout.path,), store), source.skip_bad > 0)
+    return SourceFiles(find_parts(source, (source.holdout.path,), store), skip_bad=source.skip_bad > 0)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pyarrow import RecordBatch
 
 
-
 @dataclass(frozen=True, slots=True)
 class TableRows:
     """Rows as columns of a table."""

@@ -34,7 +34,7 @@ def test_a_damaged_file_is_told_or_read(tmp_path, name):
     for _ in range(100):
         (tmp_path / name).write_bytes(damaged(FILES[name], chance))
         try:
-            files = open_source(Source(path=str(tmp_path / name)), "s")
+            files = open_source(Source(path=str(tmp_path / name)))
             rows = [row for batch in files.batches() for row in pickle.loads(pickle.dumps(batch)).rows()]
         except DataInvalid as error:
             assert str(tmp_path / name) in str(error) and "\n" not in str(error)

@@ -23,7 +23,7 @@ def folder(tmp_path):
 
 
 def found(*paths, **said):
-    return open_source(Source(path=tuple(map(str, paths)), **said), "s").files
+    return open_source(Source(path=tuple(map(str, paths)), **said)).files
 
 
 def texts(files):
@@ -49,9 +49,9 @@ def test_a_file_may_be_named_as_a_glob_is_written(folder):
 
 def test_a_holdout_is_found_as_the_source_is(folder):
     source = Source(path=str(folder / "a.jsonl"), holdout=str(folder / "b" / "*"))
-    held = open_holdout(source, "s")
+    held = open_holdout(source)
     assert held is not None and texts(held) == ["b/10.jsonl", "b/2.jsonl"]
-    assert open_holdout(Source(path="x", holdout="2%"), "s") is None
+    assert open_holdout(Source(path="x", holdout="2%")) is None
 
 
 def test_saved_datasets_are_read_in_the_order_of_their_record(tmp_path):
@@ -63,9 +63,10 @@ def test_saved_datasets_are_read_in_the_order_of_their_record(tmp_path):
             (saved / name).write_bytes(arrow_file([{"text": f"{text} {name[9]}"}], stream=True))
         (saved / "state.json").write_text(json.dumps({"_data_files": [{"filename": name} for name in names]}))
     (tmp_path / "saved" / "dataset_dict.json").write_text('{"splits": ["test", "train"]}')
-    assert texts(open_source(Source(path=str(tmp_path / "saved")), "s")) == ["one 1", "one 0"]
-    assert texts(open_source(Source(path=str(tmp_path / "saved"), split="test"), "s")) == ["two 1", "two 0"]
-    assert texts(open_source(Source(path=str(tmp_path / "saved" / "test")), "s")) == ["two 1", "two 0"]
+    assert texts(open_source(Source(path=str(tmp_path / "saved")))) == ["one 1", "one 0"]
+    assert texts(open_source(Source(path=str(tmp_path / "saved"), split="test"))) == ["two 1", "two 0"]
+    assert texts(open_source(Source(path=f"file://{tmp_path}/saved", split="test"))) == ["two 1", "two 0"]
+    assert texts(open_source(Source(path=str(tmp_path / "saved" / "test")))) == ["two 1", "two 0"]
 
 
 def test_what_datasets_saves_is_read(tmp_path):
@@ -75,10 +76,10 @@ def test_what_datasets_saves_is_read(tmp_path):
     datasets.DatasetDict({"train": made.select(range(30)),
         "test": made.select(range(30, 36))}).save_to_disk(tmp_path / "d")
     made.shuffle(seed=0).save_to_disk(tmp_path / "one", num_shards=3)
-    rows = [row.columns for batch in open_source(Source(path=str(tmp_path / "d"), split="test"), "s").batches()
+    rows = [row.columns for batch in open_source(Source(path=str(tmp_path / "d"), split="test")).batches()
             for row in batch.rows()]
     assert rows == SUMS[30:]
-    shuffled = [row.columns for batch in open_source(Source(path=str(tmp_path / "one")), "s").batches()
+    shuffled = [row.columns for batch in open_source(Source(path=str(tmp_path / "one"))).batches()
                 for row in batch.rows()]
     assert shuffled == made.shuffle(seed=0).to_list() != SUMS
 
@@ -95,6 +96,6 @@ def test_an_id_of_the_hub_is_one_unless_such_a_path_exists(folder):
 
 def test_nothing_is_read_before_it_is_asked_for(folder):
     (folder / "a.jsonl").write_bytes(b"nonsense")
-    files = open_source(Source(path=str(folder / "a.jsonl")), "s")
+    files = open_source(Source(path=str(folder / "a.jsonl")))
     with pytest.raises(DataInvalid, match=r"a\.jsonl:row 1: not JSON"):
         files.first_row()

@@ -26,13 +26,12 @@ FILES = {
     "a.jsonl": LINES, "a.ndjson": LINES, "lines.json": LINES, "A.JSONL": LINES, "no_suffix": LINES, "a.v2": LINES,
     "a.json": json.dumps(ROWS).encode(), "indented.json": json.dumps(ROWS, indent=1).encode(),
     "array.jsonl": b"\xef\xbb\xbf \n" + json.dumps(ROWS).encode() + b"\n",
-    "mark.jsonl": b"\xef\xbb\xbf" + LINES, "crlf.jsonl": b"\r\n" + LINES.replace(b"\n", b"\r\n \r\n"),
-        "end.jsonl": LINES[:-1],
+    "mark.jsonl": b"\xef\xbb\xbf" + LINES, "mark": b"\xef\xbb\xbf" + LINES, "end.jsonl": LINES[:-1],
+    "crlf.jsonl": b"\r\n" + LINES.replace(b"\n", b"\r\n \r\n"),
     "a.csv": csv_file(ROWS), "a.tsv": csv_file(ROWS, "\t"), "mark.csv": b"\xef\xbb\xbf" + csv_file(ROWS),
-    "a.parquet": parquet_file(ROWS, row_group_size=300), "a.arrow": arrow_file(ROWS),
-        "s.arrow": arrow_file(ROWS, stream=True),
-    "parquet": parquet_file(ROWS), "a.jsonl.gz": gzip.compress(LINES),
-        "a.json.bz2": bz2.compress(json.dumps(ROWS).encode()),
+    "a.parquet": parquet_file(ROWS, row_group_size=300), "parquet": parquet_file(ROWS),
+    "a.arrow": arrow_file(ROWS), "s.arrow": arrow_file(ROWS, stream=True),
+    "a.jsonl.gz": gzip.compress(LINES), "a.json.bz2": bz2.compress(json.dumps(ROWS).encode()),
     "a.csv.xz": lzma.compress(csv_file(ROWS)), "a.tsv.zst": zstandard(csv_file(ROWS, "\t")),
     "two_members.jsonl.gz": gzip.compress(LINES[:HALF]) + gzip.compress(LINES[HALF:]),
     "two_frames.jsonl.zst": zstandard(LINES[:HALF]) + zstandard(LINES[HALF:]),
@@ -42,7 +41,7 @@ FILES = {
 
 def read(*paths, **said):
     """Return all rows of files, each batch having crossed to another process and back."""
-    files = open_source(Source(path=tuple(map(str, paths)), **said), "s")
+    files = open_source(Source(path=tuple(map(str, paths)), **said))
     batches = [pickle.loads(pickle.dumps(batch)) for batch in files.batches()]
     assert all(len(batch) <= ROWS_PER_BATCH for batch in batches)
     assert [batch.first for batch in batches] == [sum(map(len, batches[:at])) for at in range(len(batches))]
@@ -87,7 +86,7 @@ WRITERS = {"a.jsonl": lines, "a.csv": csv_file, "a.parquet": parquet_file, "a.ar
 @pytest.mark.parametrize("name", WRITERS)
 def test_large_rows_make_small_batches(tmp_path, name):
     (tmp_path / name).write_bytes(WRITERS[name]([{"text": chr(97 + place) * 1_000_000} for place in range(20)]))
-    files = open_source(Source(path=str(tmp_path / name)), "s")
+    files = open_source(Source(path=str(tmp_path / name)))
     batches = list(files.batches())
     assert len(batches) >= 4 and max(len(pickle.dumps(batch)) for batch in batches) < 1.3 * BYTES_PER_BATCH
     assert [row.columns["text"][:1] for batch in batches for row in batch.rows()] == list("abcdefghijklmnopqrst")

@@ -22,7 +22,7 @@ FILES = {"a.jsonl": lines(SUMS), "a.jsonl.gz": gzip.compress(lines(SUMS)), "a.cs
 
 
 def rows_of(url):
-    return [row.columns for batch in open_source(Source(path=url), "s").batches() for row in batch.rows()]
+    return [row.columns for batch in open_source(Source(path=url)).batches() for row in batch.rows()]
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_files_in_memory_are_read_and_changes_seen(tmp_path):
 
     memory = fsspec.filesystem("memory")
     memory.pipe("/m/a.jsonl", lines(SUMS))
-    files = open_source(Source(path="memory://m/a.jsonl"), "s")
+    files = open_source(Source(path="memory://m/a.jsonl"))
     assert len(list(files.batches())) == 1
     memory.pipe("/m/a.jsonl", lines(SUMS[1:]))
     with pytest.raises(DataInvalid, match="was changed while it was read"):
