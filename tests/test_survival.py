@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -72,3 +73,26 @@ def test_a_run_whose_worker_is_killed_goes_on_and_ends_as_if_it_had_not_been(tmp
     assert [(row["step"], row["kind"]) for row in listed if row["kind"] != "periodic"] == [
         (6, "stage"), (12, "stage"), (120, "final")]
     assert len(listed) == 5, "two passing ones are kept besides those at stage ends"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_finished_run_is_given_another_stage_and_its_past_stays(tmp_path: Path) -> None:
+    recipe = tmp_path / "short.yaml"
+    text = (Path(__file__).parent.parent / "recipes/quickstart/quickstart.yaml").read_text()
+    text = re.sub(r"steps: (30|60)}", "steps: 3}", text)
+    recipe.write_text(text)
+    done = launcher(tmp_path, "run", "short.yaml", "--run-dir", "run", "--without-ray")
+    assert done.returncode == 0, done.stderr
+    begin = steps(tmp_path, "run")
+    more = "  - {name: more, length: {steps: 4}, mix: {sums: 1}, replay: 20%, learning_rate: 1e-3}\n\nlearning_rate: 3e-3"
+    recipe.write_text(text.replace("\nlearning_rate: 3e-3", more))
+    done = launcher(tmp_path, "run", "short.yaml", "--run-dir", "run", "--without-ray")
+    assert done.returncode == 0, done.stderr
+    assert "the plan is amended from step 10 on" in done.stdout
+    after = steps(tmp_path, "run")
+    assert list(after) == list(range(1, 14)) and {step: after[step] for step in begin} == begin
+    assert launcher(tmp_path, "checkpoints", "run", "--verify").returncode == 0
+    recipe.write_text(text.replace("steps: 3}", "steps: 5}", 1))
+    refused = launcher(tmp_path, "run", "short.yaml", "--run-dir", "run", "--without-ray")
+    assert refused.returncode == 2 and "stages.0.steps: was 3, is now 5" in refused.stderr

@@ -31,7 +31,7 @@ def checkpoints(argument: str, *, verify: bool, as_json: bool) -> None:
     """Print a run's checkpoints; with `verify`, read all of them and prove the ledger. Exit code 1 if not good."""
     run, shown = find_run(argument)
     plan = read_plan(run)
-    rows = _rows(Checkpoints(run, plan.chain()), plan, verify=verify)
+    rows = _rows(Checkpoints(run, plan.chain), plan, verify=verify)
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     if as_json:
         sys.stdout.write(json.dumps(rows, indent=1) + "\n")

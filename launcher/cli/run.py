@@ -36,11 +36,11 @@ from launcher.storage.run_dir import RunDir
 from launcher.storage.run_start import (
     Submission,
     begin_run,
+    change_of,
     last_end,
     next_attempt,
     read_plan,
     read_submission,
-    require_same_plan,
 )
 
 
@@ -87,8 +87,8 @@ class Launch:
 
     def execute(self, console: Console) -> int:
         """Run to the end of the attempt and return the exit code."""
-        if (ended := last_end(self.run)) is not None and ended.outcome == "finished":
-            self._refuse_another_recipe(console)
+        ended = last_end(self.run)
+        if ended is not None and ended.outcome == "finished" and not self._goes_on(console):
             console.print(f"{self.recipe.name} is finished already: the model is in {self.shown}/{RunDir.MODEL}\n"
                           f"next   launcher export {self.shown} OUT    launcher status {self.shown}",
                           highlight=False, soft_wrap=True)
@@ -108,17 +108,20 @@ class Launch:
                 go = self._plan(console, wish, None if self.options.mode == "cluster" else cluster, device)
             holder = take_lock(self.run, supervisor.process)
             try:
-                begin_run(self.run, go.plan, self.text, self.submission)
+                if (amendment := begin_run(self.run, go.plan, self.text, self.submission)) is not None:
+                    console.print(f"the plan is amended from step {amendment.from_step} on:\n{amendment.reason}",
+                                  highlight=False, markup=False, soft_wrap=True)
                 supervisor.go(go.model_copy(update={"attempt": next_attempt(self.run)}))
                 return watch(console, self.run, self.shown, supervisor)
             finally:
                 release_lock(self.run, holder)
 
-    def _refuse_another_recipe(self, console: Console) -> None:
-        """Raise PlanChanged if what has finished is not what is asked for now."""
-        if self.recipe != read_submission(self.run).recipe:
-            prepared = prepared_data(self.recipe, cache_store(self.submission.cache), console)
-            require_same_plan(self.run, plan(self.recipe, prepared, self.ds_template, where=self.where))
+    def _goes_on(self, console: Console) -> bool:
+        """Return whether more is asked for now than has finished. Raises PlanChanged if something else is."""
+        if self.recipe == read_submission(self.run).recipe:
+            return False
+        prepared = prepared_data(self.recipe, cache_store(self.submission.cache), console)
+        return change_of(self.run, plan(self.recipe, prepared, self.ds_template, where=self.where)) is not None
 
     def _plan(self, console: Console, wish: ClusterWish, cluster: Cluster | None, device: Literal["cpu", "cuda"]) -> Go:
         """Prepare and plan; return the word to go. Raises UserError for whatever cannot be."""

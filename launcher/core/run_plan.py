@@ -1,7 +1,7 @@
 """The plan: a recipe made exact. It knows no hardware, and is never edited once the run has begun.
 
-Types only; `core.planning` makes a plan, `core.mixing` finds the rows it names. Later changes are amendments, and
-fingerprints chain over segments and amendments so that a checkpoint can say which past it belongs to.
+Types only; `core.planning` makes a plan, `core.mixing` finds the rows it names. Later changes are amendments
+(`core.amending`), and fingerprints chain over stages so that a checkpoint can say which past it belongs to.
 """
 
 from typing import Literal
@@ -66,17 +66,31 @@ class SegmentPlan(Document):
     """Fingerprint of the DeepSpeed template with its "auto" marks."""
     trainable: Literal["all", "adapter"]
 
+    @property
+    def engine(self) -> tuple[int, str, str]:
+        """Return what the engine is made from."""
+        return self.sequence_length, self.deepspeed, self.trainable
+
     def overlaps(self, stage: StagePlan) -> bool:
         """Return whether any step of the stage is in the segment."""
         return stage.first_step < self.first_step + self.steps and self.first_step <= stage.last_step
 
 
 class Amendment(Document):
-    """A recorded change of the plan from a step on. None is made yet."""
+    """A recorded change of the plan from a step on; what was trained before is not touched."""
 
     from_step: int
-    kind: Literal["skip_rows", "end_stage", "repeat_stage", "extend"]
+    """The first step that is another one now, or is new."""
+    kind: Literal["change_stages", "skip_rows", "end_stage", "repeat_stage", "extend"]
+    """Only `change_stages` is made so far."""
     reason: str
+    """The differences, for people."""
+    stages: tuple[StagePlan, ...]
+    """All stages from the first one that differs."""
+    sources: dict[str, SourcePlan]
+    segments: tuple[SegmentPlan, ...]
+    evaluate_every: int | None
+    export_dtype: Literal["fp32", "bf16", "fp16"]
 
 
 class RunPlan(Document):
@@ -98,7 +112,6 @@ class RunPlan(Document):
     sources: dict[str, SourcePlan]
     stages: tuple[StagePlan, ...]
     segments: tuple[SegmentPlan, ...]
-    amendments: tuple[Amendment, ...] = ()
     ds_template: dict[str, object]
     """The DeepSpeed configuration with its "auto" marks."""
     evaluate_every: int | None
@@ -119,18 +132,17 @@ class RunPlan(Document):
         first = (step - stage.first_step) * self.rows_per_step
         return range(first, min(first + self.rows_per_step, stage.rows))
 
-    def chain(self) -> str:
-        """Return the last link of H(k) = hash(H(k-1), part k) over each segment, then each amendment.
+    def chain(self, step: int | None = None) -> str:
+        """Return the last link of H(k) = hash(H(k-1), stage k) over the stages that have begun by a step; default: all.
 
-        A segment's part is its own description, its stages and the data they draw on. What does not change training,
-        such as when to evaluate, is left out.
+        A stage's part is its own description, its engine configuration and the data it draws on. Stages to come are
+        not in it, so a checkpoint stays valid when they are changed; nor is what does not change training, such as
+        when to evaluate.
         """
         link = fingerprint({name: value for name, value in self.model_dump(mode="json").items() if name in FIXED})
-        for segment in self.segments:
-            stages = [stage for stage in self.stages if segment.overlaps(stage)]
-            sources = {name: self.sources[name] for stage in stages for name in sorted(stage.weights)}
-            link = fingerprint(link, segment, *stages, *(part for name in sorted(sources)
-                                                         for part in (name, sources[name].fingerprint)))
-        for amendment in self.amendments:
-            link = fingerprint(link, amendment)
+        for stage in self.stages:
+            if step is None or stage.first_step <= step:
+                engines = [segment.engine for segment in self.segments if segment.overlaps(stage)]
+                data = [part for name in sorted(stage.weights) for part in (name, self.sources[name].fingerprint)]
+                link = fingerprint(link, stage, *engines, *data)
         return link

@@ -109,14 +109,16 @@ def _settled(go: Go) -> AttemptPlan:
 
 
 def _record_start(run: RunDir, go: Go, journal: Journal) -> None:
-    if not any(event["event"] == "run_started" for event in read_journal(run)):
+    told = [event["plan"] for event in read_journal(run) if event["event"] == "run_started"]
+    # Again when the plan was amended: how many steps there are is another number then.
+    if told[-1:] != [go.plan.chain()]:
         started = RunStarted(name=go.plan.name, steps=go.plan.steps, plan=go.plan.chain())
         journal.append(started, durable=True)
 
 
 def _newest(run: RunDir, go: Go, journal: Journal) -> int | None:
     """Return the step to continue from, what older attempts were writing put out of their reach."""
-    checkpoints = Checkpoints(run, go.plan.chain())
+    checkpoints = Checkpoints(run, go.plan.chain)
     checkpoints.fence(go.attempt)
     checkpoints.sweep()
 

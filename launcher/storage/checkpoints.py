@@ -32,8 +32,8 @@ NOTHING_LEFT = ("no checkpoint of this run can be read any more; what was reject
 class Checkpoints:
     """All checkpoints of one run, on a local or shared file system."""
 
-    def __init__(self, run: RunDir, chain: str | None = None) -> None:
-        """Look at a run's checkpoints; with the plan's `chain`, those of another plan count as damaged."""
+    def __init__(self, run: RunDir, chain: Callable[[int], str] | None = None) -> None:
+        """Look at a run's checkpoints; with the plan's `chain` by step, those of another plan count as damaged."""
         self._chain = chain
         self._folder = run.path / "checkpoints"
         self._staging = self._folder / ".staging"
@@ -105,7 +105,7 @@ class Checkpoints:
             raise Damaged(f"{MANIFEST} is not a manifest") from None
         if manifest.step != step:
             raise Damaged(f"{MANIFEST} is of step {manifest.step}")
-        if self._chain not in (None, manifest.chain):
+        if self._chain is not None and self._chain(step) != manifest.chain:
             raise Damaged(f"{MANIFEST} is of another run ({manifest.run}) or plan")
         return manifest
 

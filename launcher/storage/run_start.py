@@ -1,20 +1,21 @@
 """What a run directory gets when its run begins, and what is compared when the same command comes again.
 
-Starting is resuming from nothing: the first command writes plan and recipe, every later one must bring the same plan.
+Starting is resuming from nothing: the first command writes plan and recipe, every later one must bring the same plan,
+or one that differs only in what is still to come.
 """
 
+from launcher.core.amending import amend, amended
 from launcher.core.document import Document
 from launcher.core.errors import PlanChanged, UserError
 from launcher.core.events import RunEnded
-from launcher.core.plan_changes import changes
 from launcher.core.recipe import Recipe
-from launcher.core.run_plan import RunPlan
+from launcher.core.run_plan import Amendment, RunPlan
+from launcher.storage.checkpoints import Checkpoints
 from launcher.storage.journal import read_journal
 from launcher.storage.run_dir import RunDir
 
 SUBMISSION = "submission.json"
-SHOWN = 12
-"""Differences told in one message; the rest follows from them."""
+AMENDMENTS = "amendments/"
 
 
 class Submission(Document):
@@ -30,20 +31,42 @@ class Submission(Document):
     """Path or URL of the prepared data."""
 
 
-def begin_run(run: RunDir, plan: RunPlan, recipe: bytes, submission: Submission) -> None:
-    """Write what defines the run, or check that it is the same. Raises PlanChanged with the differences."""
+def begin_run(run: RunDir, plan: RunPlan, recipe: bytes, submission: Submission) -> Amendment | None:
+    """Write what defines the run, or record how its plan changes from here on, and return that change.
+
+    Raises PlanChanged with the differences if something differs that has begun already.
+    """
+    amendment = None
     if not run.store.put_if_absent(run.PLAN, plan.to_json().encode()):
-        require_same_plan(run, plan)
+        amendment = change_of(run, plan)
+        if amendment is not None:
+            number = len(list(run.store.list(AMENDMENTS))) + 1
+            run.store.put(f"{AMENDMENTS}{number:04d}.json", amendment.to_json().encode())
     run.store.put_if_absent(run.RECIPE, recipe)
     run.store.put(SUBMISSION, submission.to_json().encode())
+    return amendment
+
+
+def change_of(run: RunDir, plan: RunPlan) -> Amendment | None:
+    """Return how a plan changes what is still to come of a run; None if it does not. Raises PlanChanged otherwise."""
+    before, ended = read_plan(run), last_end(run)
+    finished = ended is not None and ended.outcome == "finished"
+    done = before.steps if finished else max(Checkpoints(run).committed(), default=0)
+    try:
+        return amend(before, plan, done)
+    except ValueError as error:
+        raise PlanChanged(f"{run.url}: this run was begun with another plan:\n{error}\nOnly stages after step {done}, "
+                          "the last that is saved, may change. Undo the change to continue it, or start a new run with "
+                          "--run-dir (or another name).") from None
 
 
 def read_plan(run: RunDir) -> RunPlan:
-    """Return the run's plan. Raises UserError if the directory holds no run."""
+    """Return the run's plan with its amendments. Raises UserError if the directory holds no run."""
     try:
-        return RunPlan.from_json(run.store.get(run.PLAN))
+        plan = RunPlan.from_json(run.store.get(run.PLAN))
     except KeyError:
         raise UserError(f"{run.url}: no run here (no {run.PLAN}); `launcher ls` shows the runs there are") from None
+    return amended(plan, (Amendment.from_json(run.store.get(key)) for key in sorted(run.store.list(AMENDMENTS))))
 
 
 def read_submission(run: RunDir) -> Submission:
@@ -70,13 +93,3 @@ def last_end(run: RunDir) -> RunEnded | None:
             ended = None
     return ended
 
-
-def require_same_plan(run: RunDir, plan: RunPlan) -> None:
-    """Raise PlanChanged with the differences if the run was begun with another plan."""
-    found = changes(read_plan(run), plan)
-    if not found:
-        return
-    more = [f"... and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
-    told = "\n".join(f"  {line}" for line in [*found[:SHOWN], *more])
-    raise PlanChanged(f"{run.url}: this run was begun with another plan:\n{told}\nIts data order would change. "
-                      "Undo the change to continue it, or start a new run with --run-dir (or another name).")

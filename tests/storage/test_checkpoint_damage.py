@@ -34,7 +34,7 @@ def commit(checkpoints: Checkpoints, step: int, *, chain: str = "c", ranks: int 
 
 @pytest.fixture
 def checkpoints(tmp_path: Path) -> Checkpoints:
-    found = Checkpoints(RunDir(tmp_path), "c")
+    found = Checkpoints(RunDir(tmp_path), lambda step: "c")
     for step in (4, 8):
         commit(found, step)
     return found

@@ -4,10 +4,12 @@ import pytest
 
 from launcher.core.errors import PlanChanged, UserError
 from launcher.core.recipe import Recipe
+from launcher.storage.checkpoints import Checkpoints
 from launcher.storage.journal import Journal
 from launcher.storage.run_dir import RunDir
 from launcher.storage.run_start import Submission, begin_run, last_end, next_attempt, read_plan, read_submission
 from tests.orchestration.scenes import plan_of
+from tests.storage.test_checkpoint_damage import commit
 
 RECIPE = Recipe.model_validate({
     "name": "tiny", "model": {"path": "x"}, "sequence_length": 8, "sources": {"a": {"path": "a.jsonl"}},
@@ -33,11 +35,24 @@ def test_the_same_plan_may_come_again(run):
     assert run.store.get(run.RECIPE) == b"name: tiny  # as typed\n"
 
 
-def test_another_plan_is_refused_with_the_difference(run):
+def test_another_past_is_refused_with_the_difference(run):
+    commit(Checkpoints(run), 2)
     with pytest.raises(PlanChanged) as told:
         begin_run(run, plan_of(("one", 5)), b"", SUBMISSION)
     assert "stages.0.steps: was 3, is now 5" in str(told.value)
-    assert "--run-dir" in str(told.value)
+    assert "Only stages after step 2" in str(told.value) and "--run-dir" in str(told.value)
+    assert read_plan(run) == plan_of(("one", 3)) and not list(run.store.list("amendments/"))
+
+
+def test_another_future_is_recorded_and_the_first_plan_is_kept(run):
+    commit(Checkpoints(run), 3)
+    first = run.store.get(run.PLAN)
+    for number, plan in enumerate((plan_of(("one", 3), ("two", 2)), plan_of(("one", 3), ("two", 4))), 1):
+        amendment = begin_run(run, plan, b"", SUBMISSION)
+        assert amendment is not None and amendment.from_step == 4
+        assert read_plan(run) == plan and len(list(run.store.list("amendments/"))) == number
+    assert begin_run(run, plan_of(("one", 3), ("two", 4)), b"", SUBMISSION) is None
+    assert run.store.get(run.PLAN) == first
 
 
 def test_attempts_count_on(run):

@@ -89,7 +89,7 @@ class Checkpointing:
         """Return everything about the state that is not in files; commit time and files are added when they exist."""
         plan = self._plan
         return Manifest(
-            run=plan.name, chain=plan.chain(), attempt=self._attempt.attempt, step=step, kind=kind,
+            run=plan.name, chain=plan.chain(step), attempt=self._attempt.attempt, step=step, kind=kind,
             parent=self._parent.step if self._parent else None, cursor=cursor_after(plan, step),
             consumed=dict(self._consumed), best_loss=self._best,
             optimizer_step=self._state.updates, world_size=self._attempt.world_size,

@@ -14,8 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from launcher.core.run_plan import RunPlan
-from launcher.core.source_index import SourceIndex
-from launcher.data.keys import index_key
+from launcher.data.keys import stored_index
 from launcher.data.model_files import model_folder
 from launcher.data.packed import PackedSplit
 from launcher.runtime.batches import IGNORED
@@ -61,8 +60,7 @@ def _recorded(run: RunDir, step: int) -> dict[str, float | None]:
 
 
 def _split(plan: RunPlan, cache: Store, name: str) -> PackedSplit:
-    index = SourceIndex.from_json(cache.get(index_key(plan.sources[name].fingerprint)))
-    return PackedSplit(cache, index, "holdout")
+    return PackedSplit(cache, stored_index(cache, plan.sources[name].fingerprint), "holdout")
 
 
 def _loss(model: Any, split: PackedSplit) -> float:

@@ -30,7 +30,7 @@ def restore(orders: WorkerOrders, engine: TrainEngine, run: RunDir,
     """
     plan, attempt = orders.plan, orders.attempt
     state = state_of(engine, orders)
-    exchange, checkpoints = Exchange(new_group(), orders.rank, attempt.world_size), Checkpoints(run, plan.chain())
+    exchange, checkpoints = Exchange(new_group(), orders.rank, attempt.world_size), Checkpoints(run, plan.chain)
     parent = None
     if attempt.resume is not None:
         reporter.phase("loading", attempt.resume)
