@@ -85,8 +85,8 @@ def test_a_finished_run_is_given_another_stage_and_its_past_stays(tmp_path: Path
     done = launcher(tmp_path, "run", "short.yaml", "--run-dir", "run", "--without-ray")
     assert done.returncode == 0, done.stderr
     begin = steps(tmp_path, "run")
-    more = "  - {name: more, length: {steps: 4}, mix: {sums: 1}, replay: 20%, learning_rate: 1e-3}\n\nlearning_rate: 3e-3"
-    recipe.write_text(text.replace("\nlearning_rate: 3e-3", more))
+    more = "  - {name: more, length: {steps: 4}, mix: {sums: 1}, replay: 20%, learning_rate: 1e-3}\n"
+    recipe.write_text(text.replace("\nlearning_rate: 3e-3", f"{more}\nlearning_rate: 3e-3"))
     done = launcher(tmp_path, "run", "short.yaml", "--run-dir", "run", "--without-ray")
     assert done.returncode == 0, done.stderr
     assert "the plan is amended from step 10 on" in done.stdout
