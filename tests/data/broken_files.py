@@ -143,7 +143,7 @@ TABLES = {
                                    r":row 3: not CSV \(unexpected end"),
     "csv with loose quotes": Broken({"a.csv": b'prompt,completion\n"a"b,c\nd,e\n'},
                                     r":row 2: not CSV \(.*double the quotes"),
-    "csv with semicolons": Broken({"a.csv": b"prompt;completion\na;b\n"}, "the columns 'prompt;completion' are none"),
+    "csv with semicolons": Broken({"a.csv": b"prompt;completion\na;b\n"}, ":row 1: .* separated by semicolons"),
     "csv not utf-8": Broken({"a.csv": "prompt,completion\na,b\nü,b\n".encode("latin-1")},
                             ":row 3: .*not UTF-8; convert"),
     "ragged tsv": Broken({"a.tsv": b"prompt\tcompletion\na,b\n"}, ":row 2: has 1 cells"),

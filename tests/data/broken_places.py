@@ -21,6 +21,8 @@ PLACES: dict[str, tuple[dict[str, bytes], dict[str, Any], str]] = {
                               "d: holds no data files; they end"),
     "a folder of several formats": ({"d/a.jsonl": GOOD, "d/README.txt": b"Hi"}, {"path": "d"},
                                     r"d: holds files of several formats, such as .*; say which with a glob"),
+    "a folder of several splits": ({"d/train-0.jsonl": GOOD, "d/test-0.jsonl": GOOD}, {"path": "d"},
+                                   r"d: holds files of several splits, such as .*train-0.jsonl and .*test-0.jsonl"),
     "an unknown format": ({"a.yaml": b"- prompt: 1"}, {"path": "a.yaml"},
                           "a.yaml: has no format that is known, and looks "),
     "no format": ({"a": b"\x00\x01"}, {"path": "./a"},

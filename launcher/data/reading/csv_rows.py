@@ -83,13 +83,22 @@ def _header(file: OpenFile, line: tuple[int, Cells] | None) -> tuple[str, ...]:
     if line is None:
         return ()
     number, cells = line
-    problem = cells if isinstance(cells, str) else _problem(cells, tuple(cells))
+    problem = cells if isinstance(cells, str) else _other_delimiter(cells) or _problem(cells, tuple(cells))
     twice = [name for name, count in Counter(cells).items() if count > 1] if problem is None else []
     if twice:
         problem = f"names the column {twice[0]!r} twice; give each column a name of its own"
     if problem is not None:
         raise DataInvalid(f"{place_of(file.path, number)}: {problem}")
     return tuple(cells)
+
+
+def _other_delimiter(cells: list[str]) -> str | None:
+    """Return what is wrong with a first line that is one column of names, as Excel writes it in half of the world."""
+    found = next((name for sign, name in ((";", "semicolons"), ("\t", "tabs")) if sign in cells[0]), None)
+    if len(cells) > 1 or found is None:
+        return None
+    return (f"names one column, {cells[0]!r}: its cells are separated by {found}; separate them by commas, or "
+            "by tabs in a file named .tsv")
 
 
 def _problem(cells: list[str], header: tuple[str, ...]) -> str | None:

@@ -16,7 +16,7 @@ from launcher.data.reading.formats import FORMATS
 from launcher.data.reading.hub import HubTable, find_commit
 from launcher.data.reading.parts import FilePart, Part
 from launcher.data.reading.places import WEB, LocalPlace, RemotePlace, remote_told
-from launcher.data.reading.splits import choose_split
+from launcher.data.reading.splits import choose_split, split_named
 from launcher.storage.data_paths import (
     DATA_SUFFIXES,
     GLOB,
@@ -87,6 +87,7 @@ def _folder(folder: Path, split: str | None) -> list[Part]:
         return [FilePart(LocalPlace(folder / name)) for name in names]
     files = _files_in(folder)
     _check_one_format(str(folder), files)
+    _check_one_split(folder, files)
     return [FilePart(LocalPlace(Path(file))) for file in files]
 
 
@@ -135,6 +136,15 @@ def _listed(system: Any, path: str, url: str) -> Iterator[str]:
         yield from found
     else:
         yield path
+
+
+def _check_one_split(folder: Path, files: list[str]) -> None:
+    """Raise DataInvalid if files are named after several splits, as on the hub: a test set must not be trained on."""
+    named = {split: file for file in reversed(files) if (split := split_named(file.removeprefix(str(folder))))}
+    if "train" in named and len(named) > 1:
+        other = next(file for split, file in sorted(named.items()) if split != "train")
+        raise DataInvalid(f"{folder}: holds files of several splits, such as {named['train']} and {other}; name "
+                          "those to train on by a glob or a folder, or list them all")
 
 
 def _check_one_format(folder: str, files: list[str]) -> None:

@@ -1,7 +1,11 @@
 """Which split of a dataset is meant."""
 
+import re
+
 from launcher.core.errors import DataInvalid
 from launcher.core.suggestions import did_you_mean
+
+NAMES = re.compile(r"(?:^|[^a-z0-9])(train|training|test|testing|validation|valid|val|dev|eval)(?=$|[^a-z])")
 
 
 def choose_split(path: str, wanted: str | None, splits: list[str]) -> str:
@@ -13,3 +17,9 @@ def choose_split(path: str, wanted: str | None, splits: list[str]) -> str:
     if "train" in splits or len(splits) == 1:
         return "train" if "train" in splits else splits[0]
     raise DataInvalid(f"{path}: has the splits {', '.join(splits)}; say which with split:")
+
+
+def split_named(path: str) -> str | None:
+    """Return the split that a file's name or folder says it is of, as `datasets` understands names; None if none."""
+    found = NAMES.search(path.lower())
+    return found and ("train" if found[1].startswith("train") else "test")

@@ -8,6 +8,7 @@ import pytest
 from launcher.core.errors import DataInvalid
 from launcher.core.recipe_sources import Source
 from launcher.data.reading import open_holdout, open_source
+from launcher.data.reading.splits import split_named
 from launcher.storage.data_paths import absolute_data_path, local_files
 from tests.data.files import SUMS, arrow_file, lines
 
@@ -33,6 +34,14 @@ def texts(files):
 def test_a_folder_is_its_data_files_sorted(folder):
     assert found(folder) == tuple(str(folder / name) for name in ("a.jsonl", "b/10.jsonl", "b/2.jsonl"))
     assert local_files(str(folder)) == tuple(map(Path, found(folder)))
+
+
+@pytest.mark.parametrize(("name", "split"), [
+    ("/train-00000-of-00003.parquet", "train"), ("/data/test/0.jsonl", "test"), ("/medical_validation.csv", "test"),
+    ("/TRAIN.jsonl", "train"), ("/training.jsonl", "train"), ("/trained.jsonl", None), ("/latest.jsonl", None),
+    ("/2024.jsonl", None)])
+def test_a_name_says_of_which_split_a_file_is(name, split):
+    assert split_named(name) == split
 
 
 def test_globs_are_sorted_and_lists_keep_their_order(folder):
