@@ -17,6 +17,8 @@ from launcher.data.shared import shared_documents
 from launcher.storage.recipes import load_recipe
 
 COLUMNS = ("read", "train", "holdout", "rows", "tokens", "learnt", "fill", "cut", "dropped", "again")
+TABLE_WIDTH = 80
+"""In narrower terminals the table would lose the sources' names."""
 
 
 def prepare_recipe(recipe: str, overrides: Sequence[str], cache: str | None, show: int, as_json: bool,
@@ -37,11 +39,17 @@ def prepare_recipe(recipe: str, overrides: Sequence[str], cache: str | None, sho
         from launcher.cli.show_rows import show_rows
 
         show_rows(prepared, store, show, console)
-    _print(prepared, recipe, console)
+    print_prepared(prepared, recipe, console)
 
 
-def _print(prepared: Prepared, recipe: str, console: Console) -> None:
-    console.print(table(prepared))
+def print_prepared(prepared: Prepared, recipe: str, console: Console) -> None:
+    """Print a table of prepared data, or lines where it has no room, and what a person should know and do next."""
+    if console.is_terminal and console.width < TABLE_WIDTH:
+        for name, index in prepared.sources.items():
+            cells = zip(COLUMNS, _cells(index), strict=True)
+            console.print(f"{name}: {', '.join(f'{cell} {column}' for column, cell in cells)}")
+    else:
+        console.print(table(prepared))
     for note in notes(prepared):
         console.print(note)
     console.print(f"tokenizer {prepared.tokenizer.vocab_size:,} entries, "

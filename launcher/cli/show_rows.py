@@ -3,6 +3,7 @@
 Prints what lies in the cache, so that what is shown is what is trained on.
 """
 
+import re
 from collections.abc import Iterator
 from itertools import groupby, pairwise
 
@@ -20,6 +21,9 @@ BORDER = "dim"
 # Where there are no colours.
 BEGIN, END = ">>>", "<<<"
 
+# Data must not move the cursor, recolour or reverse the terminal it is looked at in: all but tab and line feed.
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
 Piece = tuple[str, bool]
 """Text, and whether it is learnt."""
 
@@ -34,7 +38,8 @@ def show_rows(prepared: Prepared, store: Store, count: int, console: Console) ->
         split = PackedSplit(store, index, "train")
         for number in range(min(count, split.rows)):
             row = split.row(number)
-            console.rule(_title(name, number, row, index), align="left", characters="=")
+            title = _title(name, number, row, index)
+            console.print(Text(f"{title} {'=' * (console.width - len(title) - 1)}".rstrip()))
             for document, tokens, supervised in documents(row):
                 console.print(Text(f"-- document {document}: {len(tokens)} tokens, {supervised.sum()} learnt", BORDER))
                 pieces = [(str(tokenizer.decode(part)), learnt) for part, learnt in runs(tokens, supervised)]
@@ -58,10 +63,11 @@ def marked(pieces: list[Piece], *, coloured: bool) -> Text:
     """Return the text with what is learnt in colour, or between marks."""
     text = Text()
     for piece, learnt in pieces:
+        shown = CONTROLS.sub(lambda found: ascii(found[0])[1:-1], piece)
         if learnt:
-            text.append(piece if coloured else f"{BEGIN}{piece}{END}", LEARNT)
+            text.append(shown if coloured else f"{BEGIN}{shown}{END}", LEARNT)
         else:
-            text.append(piece)
+            text.append(shown)
     return text
 
 

@@ -8,8 +8,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from launcher.cli.main import app
-from launcher.cli.prepare import notes, table
+from launcher.cli.prepare import notes, print_prepared, table
 from launcher.cli.show_rows import marked
+from launcher.core.errors import UserError
 from launcher.core.source_index import Prepared, SourceIndex, SplitIndex, TokenizerFacts
 
 RECIPE = """\
@@ -51,6 +52,29 @@ def test_rows_are_shown_with_their_borders_and_what_is_learnt(launcher):
     printed = launcher("--show", "1").stdout
     assert "sums, row 0 of 3: 3 documents, 25 of 32 tokens" in printed and "sums, row 1" not in printed
     assert re.search(r"-- document 0: \d tokens, 2 learnt\n0 \+ 1 = >>>1<\|end\|><<<\n-- document \d: ", printed)
+
+
+def test_data_cannot_move_the_cursor_of_the_terminal_it_is_looked_at_in():
+    shown = marked([("a\x1b[2J\u202eb\n\tc\r", True)], coloured=True).plain
+    assert shown == r"a\x1b[2J\u202eb" + "\n\tc" + r"\r"
+
+
+def test_what_cannot_be_a_cache_is_not_told_as_unreadable_data(launcher, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"the cache .*file cannot be a folder: File exists; --cache or"):
+        launcher("--cache", str(tmp_path / "file"))
+
+
+def test_no_terminal_is_too_narrow_for_the_names_of_sources(launcher):
+    prepared = Prepared.from_json(launcher("--json").stdout)
+    printed = {}
+    for width in (60, 79, 80):
+        console = Console(width=width, force_terminal=True, no_color=True, highlight=False)
+        with console.capture() as capture:
+            print_prepared(prepared, "r.yaml", console)
+        printed[width] = capture.get()
+        assert "sums" in printed[width] and "\u2026" not in printed[width]
+    assert "sums: 10 read, 10 train, 0 holdout, 3 rows" in printed[60] and "sums: 10 read" not in printed[80]
 
 
 def test_overrides_reach_the_data(launcher):
