@@ -13,6 +13,7 @@ from launcher.core.quantities import Count, Share, parse_count, parse_share
 
 Form = Literal["messages", "prompt_completion", "alpaca", "text"]
 LossOn = Literal["assistant", "last_assistant", "marked", "completion", "all"]
+TooLong = Literal["truncate", "drop", "split"]
 
 
 class Holdout(Document):
@@ -85,7 +86,7 @@ class Source(Document):
     """Between prompt and completion, for prompt_completion. Default: a newline unless white space is there."""
     holdout: HoldoutWish = Holdout()
     """Documents kept for evaluation: a share (2%), a number (200), or a file."""
-    too_long: Literal["truncate", "drop", "split"] = "truncate"
+    too_long: TooLong = "truncate"
     """What becomes of documents longer than `sequence_length`. Counted in prepare's table either way."""
     packing: Literal["best_fit", "one_per_row"] = "best_fit"
     """Several documents in one row, or one."""

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from launcher.core.errors import DataInvalid
-from launcher.core.recipe_sources import Form
+from launcher.core.recipe_sources import Form, LossOn, TooLong
 from launcher.data.encoding import Encoded, Encoder
-from launcher.data.holdout import content_hash
-from launcher.data.lengths import TooLong, fit
+from launcher.data.holdout import document_hash
+from launcher.data.lengths import fit
 from launcher.data.packed import TOKEN
 from launcher.data.packed_writing import marked
 from launcher.data.reading import BadRow, RowBatch
@@ -40,7 +40,7 @@ class Instructions:
     """Its folder."""
     form: Form
     fields: tuple[tuple[str, str], ...] | None
-    loss: str
+    loss: LossOn
     separator: str | None
     limit: int
     """Tokens of the longest document."""
@@ -137,7 +137,7 @@ class _Maker:
         content = self._renderer.content(columns)
         rendered = self._renderer.render(content)
         counts["empty_answers"] += has_empty_answer(content)
-        return _Document(index, content_hash(texts_of(content)), rendered)
+        return _Document(index, document_hash(texts_of(content)), rendered)
 
     def _parts(self, document: Encoded, counts: Counter[str]) -> list[Encoded]:
         limit, too_long = self._instructions.limit, self._instructions.too_long

@@ -29,7 +29,7 @@ class Encoded:
 
 
 class Encoder:
-    """Tokenizes batches of renderings, on all cores."""
+    """Tokenizes batches of renderings."""
 
     def __init__(self, tokenizer: "PreTrainedTokenizerFast") -> None:
         self._bos = _own_bos(tokenizer)

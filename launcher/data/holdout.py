@@ -16,7 +16,7 @@ from launcher.data.documents import Documents, Selection
 HASH_BYTES = 8
 
 
-def content_hash(texts: Iterable[str]) -> int:
+def document_hash(texts: Iterable[str]) -> int:
     """Return a 64-bit number for the texts of a document. Empty ones and white space around them do not count."""
     joined = "\n".join(stripped for text in texts if (stripped := text.strip()))
     return int.from_bytes(blake2b(joined.encode(), digest_size=HASH_BYTES).digest(), "big")

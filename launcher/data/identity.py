@@ -13,7 +13,7 @@ from typing import Any
 from launcher.core.document import fingerprint
 from launcher.core.errors import DataInvalid, UserError
 from launcher.core.recipe import Recipe
-from launcher.core.recipe_sources import Form, Source
+from launcher.core.recipe_sources import Form, LossOn, Source
 from launcher.data.hashes import content_hash
 from launcher.data.model_files import TOKENIZER_FILES, model_folder
 from launcher.data.reading import Row, SourceFiles, open_holdout, open_source
@@ -42,7 +42,7 @@ class SourceIdentity:
     """Hash of all files."""
     holdout_content: str | None
     form: Form
-    loss: str
+    loss: LossOn
 
     def fingerprint(self, tokenizer: str, sequence_length: int) -> str:
         """Return what the prepared source is known by."""

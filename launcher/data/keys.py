@@ -1,6 +1,9 @@
-"""Names of prepared data in the cache; apart from its readers, which need numpy."""
+"""Names of prepared data in the cache, and its index: what every start of a run asks for, so no numpy is needed."""
 
 from typing import Literal
+
+from launcher.core.source_index import SourceIndex
+from launcher.storage.store import Store
 
 Split = Literal["train", "holdout"]
 SPLITS: tuple[Split, ...] = ("train", "holdout")
@@ -24,3 +27,8 @@ def index_key(fingerprint: str) -> str:
 def source_prefix(fingerprint: str) -> str:
     """Return what all keys of a prepared source begin with."""
     return f"prepared/{fingerprint}/"
+
+
+def stored_index(store: Store, fingerprint: str) -> SourceIndex:
+    """Return the index of a prepared source. Raises KeyError if it is not in the cache."""
+    return SourceIndex.from_json(store.get(index_key(fingerprint)))

@@ -1,10 +1,9 @@
 """What becomes of documents that are longer than a row: the same with packing and without."""
 
-from typing import Literal, assert_never
+from typing import assert_never
 
+from launcher.core.recipe_sources import TooLong
 from launcher.data.encoding import Encoded
-
-TooLong = Literal["truncate", "drop", "split"]
 
 
 def fit(document: Encoded, limit: int, too_long: TooLong) -> list[Encoded]:

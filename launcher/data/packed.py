@@ -26,7 +26,6 @@ import numpy as np
 
 from launcher.core.source_index import SourceIndex, SplitIndex
 from launcher.data.keys import Split, split_key, tokens_key
-from launcher.data.keys import index_key as index_key
 from launcher.storage.store import Store
 
 TOKEN = np.dtype("<i4")

@@ -1,4 +1,4 @@
-"""Writes what `data.packed` reads, in the layout that it describes."""
+"""Writes what `data.packed` reads, in the layout that it describes, without a copy of what is large."""
 
 from collections.abc import Iterable, Iterator
 from io import BytesIO

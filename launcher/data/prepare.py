@@ -19,7 +19,7 @@ from launcher.data.identity import (
     tokenizer_fingerprint,
     tokenizer_folder,
 )
-from launcher.data.keys import index_key
+from launcher.data.keys import stored_index
 from launcher.data.reading import Row
 from launcher.data.rendering.fields import Fields
 from launcher.data.rendering.forms import content_of, texts_of
@@ -28,20 +28,22 @@ from launcher.storage.lease import work_once
 from launcher.storage.store import Store
 
 if TYPE_CHECKING:
+    from launcher.data.building import Progress
     from launcher.data.workforce import Workforce
 
 TOKENIZER_ROWS = 50_000
 """Rows of each source that a tokenizer is trained on: more change hardly a merge and cost minutes."""
 
-Progress = Callable[[str, int, int], None]
-"""Called with a source's name, the bytes of its files that are done, and the bytes in all."""
 Waiting = Callable[[str, str], None]
 """Called with what is being made elsewhere (a source's name, or `tokenizer`) and by which process on which host."""
 
 
 def look_up(recipe: Recipe, store: Store) -> Prepared | None:
     """Return what preparation left in the store, or None if something is missing. Raises DataInvalid or UserError."""
-    sources = identify_sources(recipe, store)
+    return _found(recipe, identify_sources(recipe, store), store)
+
+
+def _found(recipe: Recipe, sources: tuple[SourceIdentity, ...], store: Store) -> Prepared | None:
     facts = stored_facts(store, tokenizer_fingerprint(recipe, sources, store))
     if facts is None:
         return None
@@ -54,7 +56,7 @@ def look_up(recipe: Recipe, store: Store) -> Prepared | None:
     return Prepared(tokenizer=facts, sources=found)
 
 
-def prepare(recipe: Recipe, store: Store, progress: Progress | None = None, *, processes: int | None = None,
+def prepare(recipe: Recipe, store: Store, progress: "Progress | None" = None, *, processes: int | None = None,
             waiting: Waiting | None = None) -> Prepared:
     """Make what is missing in the store and return all of it.
 
@@ -62,18 +64,19 @@ def prepare(recipe: Recipe, store: Store, progress: Progress | None = None, *, p
     depend on their number. Raises DataInvalid, with file and row, for data that cannot be read, rendered or masked, and
     PlatformError if one of the processes is killed.
     """
-    prepared = look_up(recipe, store)
-    return prepared if prepared is not None else _Preparation(recipe, store, progress, waiting).make(processes)
+    sources = identify_sources(recipe, store)
+    found = _found(recipe, sources, store)
+    return found if found is not None else _Preparation(recipe, sources, store, progress, waiting).make(processes)
 
 
 class _Preparation:
     """One call of `prepare` that has something to make."""
 
-    def __init__(self, recipe: Recipe, store: Store, progress: Progress | None, waiting: Waiting | None) -> None:
-        self._recipe, self._store = recipe, store
+    def __init__(self, recipe: Recipe, sources: tuple[SourceIdentity, ...], store: Store, progress: "Progress | None",
+                 waiting: Waiting | None) -> None:
+        self._recipe, self._sources, self._store = recipe, sources, store
         self._progress = progress or (lambda *_: None)
         self._waiting = waiting or (lambda *_: None)
-        self._sources = identify_sources(recipe, store)
 
     def make(self, processes: int | None) -> Prepared:
         from launcher.data.workforce import Workforce, usual_processes
@@ -114,7 +117,7 @@ class _Preparation:
 
 def _stored_index(source: SourceIdentity, fingerprint: str, store: Store) -> SourceIndex | None:
     try:
-        index = SourceIndex.from_json(store.get(index_key(fingerprint)))
+        index = stored_index(store, fingerprint)
     except KeyError:
         return None
     # The same data may have been prepared under another name.

@@ -9,15 +9,16 @@ from itertools import combinations, permutations
 import numpy as np
 
 from launcher.core.source_index import Prepared, SharedDocuments
-from launcher.data.keys import Split, split_key
+from launcher.data.keys import SPLITS, Split
+from launcher.data.packed import document_hashes
 from launcher.storage.store import Store
 
 
 def shared_documents(prepared: Prepared, store: Store) -> tuple[SharedDocuments, ...]:
     """Return every pair of sources that share documents, held-out ones that are trained on elsewhere first."""
     hashes: dict[tuple[str, Split], np.ndarray] = {
-        (name, split): np.unique(np.load(store.local(split_key(index.fingerprint, split, "hashes"))))
-        for name, index in prepared.sources.items() for split in ("train", "holdout")}
+        (name, split): np.unique(document_hashes(store, index, split))
+        for name, index in prepared.sources.items() for split in SPLITS}
     found = [SharedDocuments(source=held, other=trained, held_out=True,
                              documents=_common(hashes[held, "holdout"], hashes[trained, "train"]))
              for held, trained in permutations(prepared.sources, 2)]

@@ -16,6 +16,7 @@ from launcher.core.errors import UserError
 from launcher.core.source_index import TokenizerFacts
 from launcher.data.model_files import TOKENIZER_FILES
 from launcher.data.rendering.chat_templates import missing_tokens
+from launcher.data.rendering.templating import Template
 from launcher.storage.store import Store
 
 if TYPE_CHECKING:
@@ -131,8 +132,6 @@ def _turn_end(tokenizer: "PreTrainedTokenizerFast") -> int | None:
     """Return the first token that ends a turn, which need not be the eos token: Gemma's is not."""
     if not tokenizer.chat_template:
         return None
-    from launcher.data.rendering.templating import Template
-
     ends = Template(tokenizer).ends
     ids: list[int] = tokenizer.encode(ends[-1].strip(), add_special_tokens=False) if ends else []
     return ids[0] if ids else None

@@ -11,8 +11,8 @@ from torch import nn
 
 from launcher.core.attempt import WorkerOrders
 from launcher.core.events import Exported
-from launcher.core.source_index import SourceIndex
-from launcher.data.packed import PackedSplit, index_key
+from launcher.data.keys import stored_index
+from launcher.data.packed import PackedSplit
 from launcher.runtime.adapter import add_adapter
 from launcher.runtime.batches import Batches
 from launcher.runtime.borders import check_borders
@@ -84,8 +84,7 @@ def _model(orders: WorkerOrders, device: torch.device) -> nn.Module:
 def _loop(orders: WorkerOrders, engine: TrainEngine, cache: Store, agreement: Agreement, reporter: Reporter,
           stop: StopFlag, device: torch.device, checkpointing: Checkpointing, done: int) -> Loop:
     plan, attempt = orders.plan, orders.attempt
-    indexes = {name: SourceIndex.from_json(cache.get(index_key(source.fingerprint)))
-               for name, source in plan.sources.items()}
+    indexes = {name: stored_index(cache, source.fingerprint) for name, source in plan.sources.items()}
     flatten = plan.model.attention == "flash_attention_2"
     train = Batches(plan, {name: PackedSplit(cache, index, "train") for name, index in indexes.items()}, device,
                     flatten=flatten)

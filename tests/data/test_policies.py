@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from launcher.core.errors import DataInvalid
-from launcher.data.holdout import content_hash
+from launcher.data.holdout import document_hash
 from launcher.data.packed import document_hashes
 from launcher.data.prepare import look_up, prepare
 from launcher.storage.store import LocalStore
@@ -98,13 +98,13 @@ def test_parts_of_a_long_document_are_no_duplicates(tmp_path, store):
 @pytest.mark.parametrize(("wanted", "held"), [(1, 1), (7, 7), (35, 35)])
 def test_a_holdout_by_number_has_the_smallest_hashes(store, sums, wanted, held):
     index = prepared(store, sums, holdout=wanted)
-    ranks = np.argsort([content_hash(row.values()) for row in SUMS])
+    ranks = np.argsort([document_hash(row.values()) for row in SUMS])
     assert set(documents_of(store, index, "holdout")) == set(ranks[:held].tolist())
     assert (index.train.documents, index.holdout.documents) == (36 - held, held)
 
 
 def test_equal_documents_are_held_out_together(tmp_path, store):
-    first = min(SUMS, key=lambda row: content_hash(row.values()))
+    first = min(SUMS, key=lambda row: document_hash(row.values()))
     index = prepared(store, write_rows(tmp_path / "sums.jsonl", [*SUMS, first, first]), holdout=1)
     assert (index.train.documents, index.holdout.documents) == (35, 3)
     index = prepared(store, tmp_path / "sums.jsonl", holdout=1, duplicates="drop")

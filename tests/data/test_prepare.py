@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from launcher.core.errors import UserError
-from launcher.data.holdout import content_hash
+from launcher.data.holdout import document_hash
 from launcher.data.packed import PackedSplit
 from launcher.data.prepare import look_up, prepare
 from launcher.data.tokenizer import stored_tokenizer
@@ -156,14 +156,14 @@ def test_the_holdout_goes_by_content_alone(files, store):
     recipe = recipe_for({"sums": {"path": files["sums"], "holdout": "30%"}})
     index = prepare(recipe, store).sources["sums"]
     held = set(documents_of(store, index, "holdout"))
-    assert held == {place for place, row in enumerate(SUMS) if content_hash(row.values()) < 0.3 * 2**64}
+    assert held == {place for place, row in enumerate(SUMS) if document_hash(row.values()) < 0.3 * 2**64}
     assert 2 < len(held) < 24 and held.isdisjoint(documents_of(store, index))
     # Reordered, repeated and with other columns beside: the same documents are held.
     write_rows(files["sums"], [{"id": 7, **row} for row in SUMS[::-1] + SUMS])
     index = prepare(recipe, store).sources["sums"]
     expected = {72 - 37 - place for place in held} | {36 + place for place in held}
     assert set(documents_of(store, index, "holdout")) == expected
-    assert sum(content_hash([str(number)]) < 0.1 * 2**64 for number in range(4000)) == pytest.approx(400, abs=80)
+    assert sum(document_hash([str(number)]) < 0.1 * 2**64 for number in range(4000)) == pytest.approx(400, abs=80)
 
 
 @pytest.mark.parametrize(("too_long", "counts", "documents"), [

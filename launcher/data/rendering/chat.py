@@ -12,6 +12,7 @@ model would write is learnt: from the header on, as far as the template writes i
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from launcher.core.recipe_sources import LossOn
 from launcher.data.rendering.marks import FOUND_MARK, MARK, Found, common_start, find_words
 from launcher.data.rendering.messages import Message
 from launcher.data.rendering.rendered import Rendered, Span
@@ -32,7 +33,7 @@ class ChatTemplate:
     def __init__(self, tokenizer: "PreTrainedTokenizerFast") -> None:
         self._template = Template(tokenizer)
 
-    def render(self, messages: Sequence[Message], loss: str, tools: Tools = None, first: int = 0) -> Rendered:
+    def render(self, messages: Sequence[Message], loss: LossOn, tools: Tools = None, first: int = 0) -> Rendered:
         """Return the rendering of a chat, in which turns from `first` on may be learnt.
 
         Raises ValueError where the learnt words cannot be told for certain, or some of the chat is not written.

@@ -7,7 +7,7 @@ without a place: whoever reads the rows knows it.
 
 from typing import Any, assert_never
 
-from launcher.core.recipe_sources import Form, Source
+from launcher.core.recipe_sources import Form, LossOn, Source
 from launcher.data.rendering.fields import Fields
 from launcher.data.rendering.messages import Message, messages_of, texts_of_messages, tools_of
 from launcher.data.rendering.texts import text_in
@@ -23,7 +23,7 @@ COLUMNS: dict[Form, tuple[str, ...]] = {
 }
 """What a row must have to be of a form. `conversations` is another name of messages."""
 
-LOSSES: dict[Form, tuple[str, ...]] = {
+LOSSES: dict[Form, tuple[LossOn, ...]] = {
     "messages": ("assistant", "last_assistant", "marked", "all"),
     "prompt_completion": ("completion", "all"),
     "alpaca": ("completion", "all"),
@@ -49,7 +49,7 @@ def find_form(columns: dict[str, Any], fields: Fields | None = None) -> Form:
                      "rename the columns, or say with fields: in the recipe where each is")
 
 
-def loss_of(source: Source, form: Form) -> str:
+def loss_of(source: Source, form: Form) -> LossOn:
     """Return what is learnt of a source. Raises ValueError if the form has no such part."""
     loss = source.loss or LOSSES[form][0]
     if loss not in LOSSES[form]:

@@ -3,11 +3,12 @@
 Decides what stands between the parts. Chats are `rendering.chat`.
 """
 
+from launcher.core.recipe_sources import LossOn
 from launcher.data.rendering.forms import Content
 from launcher.data.rendering.rendered import Rendered, Span
 
 
-def render_plain(content: Content, loss: str, separator: str | None) -> Rendered:
+def render_plain(content: Content, loss: LossOn, separator: str | None) -> Rendered:
     """Return the rendering of any content but messages."""
     if "text" in content:
         text = content["text"]

@@ -7,7 +7,7 @@ else `rendering.plain`; tokens are `data.encoding`. A Renderer is made once in e
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from launcher.core.recipe_sources import Form
+from launcher.core.recipe_sources import Form, LossOn
 from launcher.data.rendering.chat import ChatTemplate
 from launcher.data.rendering.fields import Fields
 from launcher.data.rendering.forms import Content, content_of
@@ -22,12 +22,13 @@ class Renderer:
     """Renders the rows of one source. Errors are ValueErrors without a place: whoever reads the rows knows it."""
 
     def __init__(self, tokenizer: "PreTrainedTokenizerFast", form: Form, fields: Mapping[str, str] | None,
-                 loss: str, separator: str | None) -> None:
+                 loss: LossOn, separator: str | None) -> None:
         """Raise ValueError for fields that cannot be, and for messages without a chat template."""
         self._tokenizer = tokenizer
         self._form: Form = form
         self._fields = Fields(fields)
-        self._loss, self._separator = loss, separator
+        self._loss: LossOn = loss
+        self._separator = separator
         self._chat = ChatTemplate(tokenizer) if form == "messages" else None
 
     def content(self, columns: dict[str, Any]) -> Content:
@@ -45,7 +46,7 @@ class Renderer:
     def _completion_turns(self, content: Content) -> Rendered:
         if self._separator is not None:
             raise ValueError("separator goes with a prompt and a completion of text, not of messages; leave it out")
-        loss = "assistant" if self._loss == "completion" else self._loss
+        loss: LossOn = "assistant" if self._loss == "completion" else self._loss
         messages = content["prompt"] + content["completion"]
         return self._template().render(messages, loss, content.get("tools"), len(content["prompt"]))
 

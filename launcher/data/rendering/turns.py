@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from launcher.core.recipe_sources import LossOn
 from launcher.data.rendering.marks import MARK
 from launcher.data.rendering.messages import Message
 
@@ -24,7 +25,7 @@ class Piece:
     words: str
 
 
-def trained_turns(messages: Sequence[Message], loss: str, first: int = 0) -> list[int]:
+def trained_turns(messages: Sequence[Message], loss: LossOn, first: int = 0) -> list[int]:
     """Return the places of the turns that are learnt, of those from `first` on.
 
     A turn without words has nothing to learn, and what the data says of a turn itself (`weight`, `train`) holds.
