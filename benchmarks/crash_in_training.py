@@ -46,7 +46,8 @@ def crash(folder: Path, plan: Any, seed: int) -> dict[str, Any]:
     rest = train(folder, run, plan, 2, attempt=2, resume=newest)
     same = rest.exit_codes == [0, 0] and equal(state(run, plan.steps), state(folder / "whole", plan.steps))
     shutil.rmtree(run)
-    return {"seed": seed, "victim": victim, "moment": moment, "newest": newest, "rejected": rejected, "same": same}
+    return {"seed": seed, "victim": victim, "moment": moment, "newest": newest, "rejected": rejected, "same": same,
+            "failures": rest.failures() if any(rest.exit_codes) else ""}
 
 
 def main(count: int = 50) -> None:
@@ -62,7 +63,7 @@ def main(count: int = 50) -> None:
             done.append(crash(folder, plan, random.randrange(2**32)))
             print(done[-1], flush=True)
             save(NAME, {"steps": plan.steps, "crashes": done})
-            assert done[-1]["same"] and not done[-1]["rejected"]
+            assert done[-1]["same"] and not done[-1]["rejected"], done[-1]["failures"]
 
 
 if __name__ == "__main__":

@@ -88,6 +88,8 @@ class Manifest(Document):
     precision: str
     committed_at: float
     """UTC seconds."""
+    base: str | None = None
+    """Of adapters: what the files of their base are known by."""
     versions: dict[str, str]
     shapes: dict[str, tuple[int, ...]]
     """Of every parameter that is trained, by its name in the model."""

@@ -5,8 +5,11 @@ and `runtime.weights`.
 """
 
 import json
+from hashlib import blake2b
 from pathlib import Path
+from typing import BinaryIO
 
+from launcher.core.document import fingerprint
 from launcher.core.errors import UserError
 from launcher.storage.typed_paths import is_folder, typed_path
 
@@ -14,6 +17,8 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_ma
                    "chat_template.jinja")
 CONFIG_FILES = ("config.json", "generation_config.json")
 WEIGHT_FILES = ("*.safetensors", "model.safetensors.index.json")
+SAMPLE = 1 << 16
+"""Bytes; headers of large models are longer, and their sizes tell the rest."""
 WEIGHT_INDEX = "model.safetensors.index.json"
 
 
@@ -35,6 +40,25 @@ def model_folder(path: str, *, weights: bool) -> Path:
     fetched = _snapshot(path, patterns, offline=False)
     assert fetched is not None
     return _checked(fetched, path, weights)
+
+
+def base_fingerprint(folder: Path) -> str:
+    """Return what a model's files are known by: their configuration, sizes, headers and samples of their weights.
+
+    Adapters are saved without their base, which is too large to be read whole at every start.
+    """
+    parts: list[object] = [(folder / "config.json").read_text()]
+    for file in sorted(folder.glob("*.safetensors")):
+        size = file.stat().st_size
+        with file.open("rb") as opened:
+            samples = [_sample(opened, offset) for offset in (0, size // 3, 2 * size // 3, max(0, size - SAMPLE))]
+        parts.append([file.name, size, samples])
+    return fingerprint(*parts)
+
+
+def _sample(file: BinaryIO, offset: int) -> str:
+    file.seek(offset)
+    return blake2b(file.read(SAMPLE), digest_size=16).hexdigest()
 
 
 def _checked(folder: Path, path: str, weights: bool) -> Path:

@@ -61,6 +61,7 @@ def build_model(plan: RunPlan, ds_config: dict[str, Any], device: torch.device) 
         _initialise(model, plan.seed)
     else:
         load_weights(model, SafetensorsFolder(model_folder(plan.model.path, weights=True)))
+    _refuse_running_statistics(model)
     if plan.model.gradient_checkpointing:
         # Re-entrant checkpointing loses gradients where inputs are frozen, as they are under adapters.
         model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -77,6 +78,14 @@ def _empty_model(config: PretrainedConfig, plan: RunPlan, ds_config: dict[str, A
             stack.enter_context(device)
         return AutoModelForCausalLM.from_config(config, dtype=DTYPES[plan.model.precision],
                                                 attn_implementation=plan.model.attention)
+
+
+def _refuse_running_statistics(model: nn.Module) -> None:
+    """Refuse buffers that training changes: checkpoints hold parameters, all other buffers follow from the config."""
+    for name, module in model.named_modules():
+        if getattr(module, "track_running_stats", False):
+            raise UserError(f"model: {name} keeps running statistics, which checkpoints do not hold; take a model "
+                            "without batch normalisation")
 
 
 def _check_vocabulary(plan: RunPlan, config: PretrainedConfig) -> None:

@@ -33,6 +33,7 @@ def zero_config(stage: int, world_size: int, micro_batch: int, *, clip: float = 
     config: dict[str, Any] = {"train_micro_batch_size_per_gpu": micro_batch, "gradient_accumulation_steps": 1,
                               "train_batch_size": micro_batch * world_size, "gradient_clipping": clip,
                               "zero_optimization": {"stage": stage, **zero}, "zero_allow_untested_optimizer": True,
+                              "zero_force_ds_cpu_optimizer": False,
                               "prescale_gradients": False, "bf16": {"enabled": bf16}}
     if bf16:
         config |= {"communication_data_type": "fp32", "data_types": {"grad_accum_dtype": "fp32"}}

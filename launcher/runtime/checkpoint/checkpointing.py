@@ -31,11 +31,12 @@ class Checkpointing:
     """Saves when it is due."""
 
     def __init__(self, saver: Saver, state: EngineState, plan: RunPlan, attempt: AttemptPlan, policy: SavePolicy,
-                 parent: Manifest | None, reporter: Reporter) -> None:
+                 parent: Manifest | None, base: str | None, reporter: Reporter) -> None:
         self._saver, self._state, self._plan, self._attempt = saver, state, plan, attempt
         self._policy, self._parent, self._reporter = policy, parent, reporter
         self._consumed = Counter(parent.consumed if parent else dict.fromkeys(plan.sources, 0))
         self._best = parent.best_loss if parent else None
+        self._base = base
         self._began = time.monotonic()
 
     def word(self) -> list[float]:
@@ -95,5 +96,5 @@ class Checkpointing:
             optimizer_step=self._state.updates, world_size=self._attempt.world_size,
             zero_stage=self._attempt.ds_config["zero_optimization"]["stage"], precision=plan.model.precision,
             committed_at=0.0, versions={name: version(name) for name in VERSIONS},
-            shapes=self._state.shapes, files=(),
+            shapes=self._state.shapes, base=self._base, files=(),
         )

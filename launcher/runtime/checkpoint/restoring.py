@@ -1,8 +1,12 @@
 """From orders to a state that goes on where the run was: what to load, and what will save from here on."""
 
 from launcher.core.attempt import WorkerOrders
+from launcher.core.errors import UserError
 from launcher.core.events import CheckpointRejected
+from launcher.core.manifest import Manifest
+from launcher.core.run_plan import RunPlan
 from launcher.core.saving import policy_of
+from launcher.data.model_files import base_fingerprint, model_folder
 from launcher.runtime.checkpoint.checkpointing import Checkpointing
 from launcher.runtime.checkpoint.loader import Loader
 from launcher.runtime.checkpoint.saver import Saver
@@ -22,6 +26,19 @@ def state_of(engine: TrainEngine, orders: WorkerOrders) -> EngineState:
     return kind(engine.deepspeed, orders.rank, orders.attempt.world_size)
 
 
+def base_of(plan: RunPlan) -> str | None:
+    """Return what the base's files are known by, where only adapters are saved."""
+    if plan.adapter is None or plan.model.path is None:
+        return None
+    return base_fingerprint(model_folder(plan.model.path, weights=True))
+
+
+def _require_same_base(plan: RunPlan, parent: Manifest) -> None:
+    if parent.base is not None and parent.base != base_of(plan):
+        raise UserError(f"{plan.model.path}: these are not the files that the run's adapters were trained on; put them "
+                        "back, or start a new run with --run-dir")
+
+
 def restore(orders: WorkerOrders, engine: TrainEngine, run: RunDir,
             reporter: Reporter) -> tuple[Checkpointing, int]:
     """Load the checkpoint that the orders name; return what saves from now on, and the steps that are done.
@@ -39,7 +56,8 @@ def restore(orders: WorkerOrders, engine: TrainEngine, run: RunDir,
             reporter.event(CheckpointRejected(step=step, reason=reason))
 
         parent = Loader(state, checkpoints, exchange, orders.rank).load_newest(attempt.resume, rejected)
+        _require_same_base(plan, parent)
     saver = Saver(state, checkpoints, exchange, orders.rank, orders.checkpoint.keep)
     policy = policy_of(orders.checkpoint)
-    checkpointing = Checkpointing(saver, state, plan, attempt, policy, parent, reporter)
+    checkpointing = Checkpointing(saver, state, plan, attempt, policy, parent, base_of(plan), reporter)
     return checkpointing, parent.step if parent else 0

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from launcher.core.recipe import Adapter
 from launcher.core.recipe_running import CheckpointPolicy
 from launcher.core.run_plan import RunPlan
 from launcher.storage.checkpoints import Checkpoints
@@ -92,3 +93,37 @@ def test_the_best_is_kept_and_remembered_and_permanent_ones_are_never_deleted(tm
     rest = train(tmp_path, run, plan, 2, attempt=2, resume=4, policy=policy)
     assert rest.exit_codes == [0, 0], rest.failures()
     assert Checkpoints(RunDir(run)).manifest(plan.steps).best_loss == min(losses.values())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_adapters_go_on_bit_for_bit_and_on_no_other_base(tmp_path: Path) -> None:
+    plan = three_stages(tmp_path).model_copy(update={"adapter": Adapter(rank=4, dropout=0.1)})
+    whole = train(tmp_path, tmp_path / "whole", plan, 2)
+    assert whole.exit_codes == [0, 0], whole.failures()
+    run, rest = resumed(tmp_path, plan, 4)
+    assert told(rest) == told(whole)[4:]
+    final = state(run, plan.steps)
+    assert equal(final, state(tmp_path / "whole", plan.steps)) and all("lora" in name for name in final)
+    weights = tmp_path / "base/model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-3] ^= 1
+    weights.write_bytes(content)
+    run = copy_until(tmp_path / "whole", 5, tmp_path / "other")
+    refused = train(tmp_path, run, plan, 2, attempt=2, resume=5)
+    assert refused.exit_codes == [1, 1]
+    assert "not the files that the run's adapters were trained on" in refused.of("failed")[0]["message"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_run_with_its_optimizer_on_the_cpu_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    plan = three_stages(tmp_path, precision="bf16")
+    offload = {"offload_optimizer": {"device": "cpu"}, "sub_group_size": 4000}
+    whole = train(tmp_path, tmp_path / "whole", plan, 2, **offload)
+    assert whole.exit_codes == [0, 0], whole.failures()
+    run = copy_until(tmp_path / "whole", 3, tmp_path / "from3")
+    rest = train(tmp_path, run, plan, 2, attempt=2, resume=3, **offload)
+    assert rest.exit_codes == [0, 0], rest.failures()
+    assert told(rest) == told(whole)[3:]
+    assert equal(state(run, plan.steps), state(tmp_path / "whole", plan.steps))
