@@ -17,7 +17,6 @@ from launcher.core.errors import FAILED
 from launcher.core.ledger import Proof, prove, surviving
 from launcher.core.manifest import Manifest
 from launcher.core.run_plan import RunPlan
-from launcher.core.source_index import SourceIndex
 from launcher.report.words import duration, plural, size
 from launcher.storage.checkpoints import Checkpoints
 from launcher.storage.journal import read_journal
@@ -80,13 +79,13 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 
 
 def _prove(run: RunDir, plan: RunPlan) -> Proof:
-    from launcher.data.keys import index_key
+    from launcher.data.keys import stored_index
     from launcher.data.packed import PackedSplit
     from launcher.data.row_digest import digest_of_step
 
     cache = open_store(read_submission(run).cache)
     try:
-        splits = {name: PackedSplit(cache, SourceIndex.from_json(cache.get(index_key(source.fingerprint))), "train")
+        splits = {name: PackedSplit(cache, stored_index(cache, source.fingerprint), "train")
                   for name, source in plan.sources.items()}
     except KeyError as error:
         reason = f"the prepared data is not in {cache.url} any more ({error.args[0]}); launcher prepare makes it again"

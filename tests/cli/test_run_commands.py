@@ -142,8 +142,9 @@ def test_a_run_nobody_knows(desk):
     assert "no run here" in output
 
 
-@pytest.mark.parametrize("option", ["--run-dir", "--cache"])
-def test_a_folder_that_cannot_be_written_is_one_message(desk, option):
+@pytest.mark.parametrize(("option", "expected", "message"), [
+    ("--run-dir", 76, "launcher: /proc/nowhere"), ("--cache", 2, "the cache /proc/nowhere cannot be a folder")])
+def test_a_folder_that_cannot_be_written_is_one_message(desk, option, expected, message):
     code, told = desk.type("run", "tiny.yaml", "--without-ray", option, "/proc/nowhere")
-    assert (code, "Traceback" in told) == (76, False)
-    assert "launcher: /proc/nowhere" in told.splitlines()[-1]
+    assert (code, "Traceback" in told) == (expected, False)
+    assert message in told.splitlines()[-1]

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +13,9 @@ Rows = list[dict[str, Any]]
 GOOD = b'{"prompt": "1 + 1 =", "completion": "2"}\n'
 CHAT = b'{"messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]}\n'
 SUMS: Rows = [{"prompt": f"{a} + {b} =", "completion": str(a + b)} for a in range(6) for b in range(6)]
+WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+TALK: Rows = [{"messages": [{"role": "user", "content": f"after {one}?"}, {"role": "assistant", "content": two}]}
+              for one, two in pairwise(WORDS)]
 
 
 def lines(rows: Rows) -> bytes:

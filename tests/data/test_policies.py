@@ -10,9 +10,8 @@ from launcher.data.holdout import document_hash
 from launcher.data.packed import document_hashes
 from launcher.data.prepare import look_up, prepare
 from launcher.storage.store import LocalStore
+from tests.data.files import SUMS
 from tests.data.making import documents_of, recipe_for, write_rows
-
-SUMS = [{"prompt": f"{a} + {b} =", "completion": str(a + b)} for a in range(6) for b in range(6)]
 
 
 @pytest.fixture

@@ -16,12 +16,8 @@ from launcher.data.packed import PackedSplit
 from launcher.data.prepare import look_up, prepare
 from launcher.data.tokenizer import stored_tokenizer
 from launcher.storage.store import LocalStore
+from tests.data.files import SUMS, TALK, WORDS
 from tests.data.making import contents, documents_of, recipe_for, write_rows
-
-WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
-SUMS = [{"prompt": f"{a} + {b} =", "completion": str(a + b)} for a in range(6) for b in range(6)]
-TALK = [{"messages": [{"role": "user", "content": f"after {one}?"}, {"role": "assistant", "content": two}]}
-        for one, two in pairwise(WORDS)]
 
 
 @pytest.fixture
