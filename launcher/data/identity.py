@@ -126,7 +126,8 @@ def _fields(source: Source) -> Fields | None:
 
 def _first_row(files: SourceFiles, store: Store) -> Row:
     """Return the first row, remembered in the store because reading it takes the network or a heavy import."""
-    key = f"hashes/first-{files.content(store)}"
+    # Its place is remembered too, and a copy of the same content lies elsewhere.
+    key = f"hashes/first-{fingerprint(files.files, files.content(store))}"
     try:
         return Row(**json.loads(store.get(key)))
     except KeyError:

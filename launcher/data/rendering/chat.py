@@ -17,7 +17,7 @@ from launcher.data.rendering.marks import FOUND_MARK, MARK, Found, common_start,
 from launcher.data.rendering.messages import Message
 from launcher.data.rendering.rendered import Rendered, Span
 from launcher.data.rendering.templating import Template
-from launcher.data.rendering.turns import Piece, is_plain, mark_pieces, mark_plain, trained_turns
+from launcher.data.rendering.turns import is_plain, mark_pieces, mark_plain, trained_turns
 from launcher.data.rendering.written import check_written
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Tools = list[dict[str, Any]] | None
 ELSE = "use loss: last_assistant or loss: all, or another template (model.chat_template)"
+NO_END = ("the chat template writes no token that ends an assistant turn, so the model would never learn to stop; end "
+          "those turns with the eos token in the template")
 
 
 class ChatTemplate:
@@ -52,7 +54,7 @@ class ChatTemplate:
         if all(is_plain(messages[turn]) for turn in turns):
             spans = self._plain_spans(text, messages, turns, tools)
         if spans is None:
-            spans = _Chat(self._template, text, messages, tools).spans(turns)
+            spans = _Chat(self._template, text, messages, tools, turns).spans()
         return Rendered(text, spans, whole=False)
 
     def _plain_spans(self, text: str, messages: Sequence[Message], turns: list[int],
@@ -70,20 +72,19 @@ class ChatTemplate:
 class _Chat:
     """One chat with thoughts or calls, or whose template does something with the words that it is given."""
 
-    def __init__(self, template: Template, text: str, messages: Sequence[Message], tools: Tools) -> None:
-        self._template, self._text, self._messages, self._tools = template, text, messages, tools
-        self._marked: list[Message] = []
-        self._pieces: list[Piece] = []
+    def __init__(self, template: Template, text: str, messages: Sequence[Message], tools: Tools,
+                 turns: list[int]) -> None:
+        self._template, self._text, self._messages, self._tools, self._turns = template, text, messages, tools, turns
+        self._marked, self._pieces = mark_pieces(messages, turns)
 
-    def spans(self, turns: list[int]) -> tuple[Span, ...]:
+    def spans(self) -> tuple[Span, ...]:
         """Return what is learnt of the trained turns."""
-        self._marked, self._pieces = mark_pieces(self._messages, turns)
         found = find_words(self._text, self._template.write(self._marked, self._tools),
                            [piece.words for piece in self._pieces])
         if found is None:
             raise ValueError("the chat template changes the words of an assistant turn, so what is learnt cannot be "
                              f"told; {ELSE}")
-        spans = [self._turn(turn, found) for turn in turns]
+        spans = [self._turn(turn, found) for turn in self._turns]
         return tuple(span for span in spans if span is not None)
 
     def _turn(self, turn: int, all_found: list[Found]) -> Span | None:
@@ -143,7 +144,7 @@ class _Chat:
         """Return where the turn ends: with the token that ends a chat which ends with this turn."""
         words = MARK.format(last.mark)
         tail = self._template.write(self._marked[:turn + 1], self._tools).rpartition(words)[2]
-        tokens = self._template.token.finditer(tail) if self._template.token else ()
+        tokens = self._template.end_token.finditer(tail) if self._template.end_token else ()
         ends = [tail.rfind(end) + len(end) for end in self._template.ends or () if end in tail]
         ends += [token.end() for token in tokens][-1:]
         if not ends:
@@ -153,10 +154,6 @@ class _Chat:
             raise ValueError(f"the chat template ends message {turn + 1} otherwise where a turn follows it, so what is "
                              f"learnt cannot be told; {ELSE}")
         return last.words[1] + found
-
-
-NO_END = ("the chat template writes no token that ends an assistant turn, so the model would never learn to stop; end "
-          "those turns with the eos token in the template")
 
 
 def plain_span(template: Template, text: str, found: Found) -> Span:

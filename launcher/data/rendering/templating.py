@@ -43,9 +43,9 @@ class Template:
         self._tokenizer = tokenizer
         self._pinned: dict[bool, str] = {}
         names = _names(tokenizer)
-        self.token = re.compile(rf"\s*(?:{names})") if names else None
+        self.end_token = re.compile(rf"\s*(?:{names})") if names else None
         """Matches a token that may end a turn, with white space before it."""
-        self.tokens = re.compile(rf"\s*(?:{names})+") if names else None
+        self._end_tokens = re.compile(rf"\s*(?:{names})+") if names else None
         """Matches several without white space between."""
         self.header, self.lead, self.ends = self._probe()
 
@@ -84,7 +84,7 @@ class Template:
             return None
         if self.ends and text.startswith(self.ends[0], start):
             return start + len(self.ends[0])
-        match = self.token.match(text, start) if self.token else None
+        match = self.end_token.match(text, start) if self.end_token else None
         return match.end() if match else None
 
     def _probe(self) -> tuple[str, str, tuple[str, ...] | None]:
@@ -102,7 +102,7 @@ class Template:
         written = between.isspace() or (header and not THOUGHT.search(between))
         if not mark:
             return header, "", None
-        ends = [pattern.match(after) for pattern in (self.tokens, self.token) if pattern]
+        ends = [pattern.match(after) for pattern in (self._end_tokens, self.end_token) if pattern]
         return header, between if written else "", tuple(dict.fromkeys(end[0] for end in ends if end))
 
 
