@@ -125,7 +125,8 @@ def _newest(run: RunDir, go: Go, journal: Journal) -> int | None:
     def rejected(step: int, reason: str) -> None:
         journal.append(CheckpointRejected(step=step, reason=reason), durable=True)
 
-    return checkpoints.newest(rejected)
+    saved = [int(event["step"]) for event in read_journal(run) if event["event"] == "checkpoint_committed"]
+    return checkpoints.newest(rejected, saved[-1] if saved else None)
 
 
 def _record_stopped(journal: Journal, request: StopRequested) -> int:

@@ -27,6 +27,8 @@ MANIFEST = "manifest.json"
 NOTHING_LEFT = ("no checkpoint of this run can be read any more; what was rejected, and why, is in the journal and in "
                 "checkpoints/.rejected. Start anew with another --run-dir.")
 """A run that ever saved never silently begins again."""
+GONE = ("the run saved its state after step {step}, and in {folder} there is no checkpoint any more. Put them back, or "
+        "start anew with another --run-dir.")
 
 
 class Checkpoints:
@@ -109,19 +111,25 @@ class Checkpoints:
             raise Damaged(f"{MANIFEST} is of another run ({manifest.run}) or plan")
         return manifest
 
-    def newest(self, rejected: Callable[[int, str], None]) -> int | None:
+    def newest(self, rejected: Callable[[int, str], None], saved: int | None = None) -> int | None:
         """Return the newest step with a manifest and files of the right sizes; None if none was ever committed.
 
-        What is not whole is put aside and told. Raises PlatformError if nothing whole is left.
+        `saved` is the step that was committed last, as the journal has it: it must not be missed in silence. What is
+        not whole is put aside and told. Raises PlatformError if nothing whole is left.
         """
         found = self.committed()
+        aside = {path.name.rpartition("-")[0] for path in self._folder.glob(".rejected/*")}
+        if saved is not None and not found and not aside:
+            raise PlatformError(GONE.format(step=saved, folder=self._folder))
+        if saved is not None and saved not in found and _name(saved) not in aside:
+            rejected(saved, "it is not there any more")
         for step in found:
             try:
                 return self.manifest(step).step
             except Damaged as error:
                 self.reject(step)
                 rejected(step, str(error))
-        if found or any(self._folder.glob(".rejected/*")):
+        if found or aside:
             raise PlatformError(NOTHING_LEFT)
         return None
 

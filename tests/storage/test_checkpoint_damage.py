@@ -124,6 +124,24 @@ def test_a_run_that_saved_never_begins_again_in_silence(checkpoints: Checkpoints
         checkpoints.newest(lambda step, reason: None)
 
 
+def test_a_checkpoint_that_is_gone_is_missed(checkpoints: Checkpoints) -> None:
+    told: list[tuple[int, str]] = []
+    shutil.rmtree(checkpoints.folder(8))
+    assert checkpoints.newest(lambda step, reason: told.append((step, reason)), 8) == 4
+    assert told == [(8, "it is not there any more")]
+    shutil.rmtree(checkpoints.folder(4).parent)
+    with pytest.raises(PlatformError, match=r"saved its state after step 8, and in .* no checkpoint any more"):
+        checkpoints.newest(lambda step, reason: None, 8)
+
+
+def test_one_that_was_put_aside_is_told_once(checkpoints: Checkpoints) -> None:
+    told: list[int] = []
+    cut(checkpoints.folder(8) / DATA)
+    for _ in range(2):
+        assert checkpoints.newest(lambda step, reason: told.append(step), 8) == 4
+    assert told == [8]
+
+
 def test_a_part_is_read_without_the_rest_and_checked(checkpoints: Checkpoints) -> None:
     manifest = checkpoints.manifest(8)
     file, path = manifest.files[0], checkpoints.folder(8) / DATA
