@@ -85,3 +85,5 @@ class WorkerOrders(Document):
     segment: int = 0
     checkpoint: CheckpointPolicy = CheckpointPolicy()
     """When to save."""
+    between_failures: float = 0.0
+    """Mean time in seconds, for `every: auto`."""

@@ -10,10 +10,12 @@ from typing import Any, cast
 
 from launcher.core.document import canonical
 from launcher.core.errors import Problem
-from launcher.core.intervals import parse_interval, parse_steps
+from launcher.core.intervals import parse_steps
 from launcher.core.new_models import attentions, init_problems
 from launcher.core.recipe import NAME_PATTERN, Recipe, Stage
+from launcher.core.recipe_running import CheckpointPolicy
 from launcher.core.recipe_sources import Source
+from launcher.core.saving import policy_of
 from launcher.core.suggestions import did_you_mean
 from launcher.core.yaml_tree import FieldPath, dotted
 
@@ -155,7 +157,7 @@ def _best(recipe: Recipe) -> Found:
 
 def _intervals(recipe: Recipe) -> Found:
     try:
-        parse_interval(recipe.checkpoint.every)
+        policy_of(CheckpointPolicy(every=recipe.checkpoint.every))
     except ValueError as error:
         yield ("checkpoint", "every"), str(error)
     if recipe.checkpoint.permanent is not None:

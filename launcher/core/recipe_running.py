@@ -15,7 +15,7 @@ class CheckpointPolicy(Document):
     """When to save and what to keep."""
 
     every: str = "30min"
-    """A duration (20min) or a number of steps (200 steps)."""
+    """A duration (20min), a number of steps (200 steps), or auto: by what a save costs and how often the run fails."""
     keep: int = Field(default=2, ge=1)
     """Newest checkpoints kept besides those at stage ends, permanent ones and the best."""
     permanent: str | None = None

@@ -1,7 +1,9 @@
 """When a checkpoint is due, and which ones to keep."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import sqrt
+from typing import Any
 
 from launcher.core.events import CheckpointKind
 from launcher.core.intervals import Interval, parse_interval, parse_steps
@@ -10,6 +12,13 @@ from launcher.core.run_plan import RunPlan
 
 LASTING: frozenset[CheckpointKind] = frozenset({"stage", "permanent", "best", "final"})
 """Kinds that `keep` does not count."""
+AUTO = "auto"
+FIRST_AUTO_S = 60.0
+"""Until the first save has shown what one costs."""
+MOST_BLOCKED = 100
+"""Training time for each second that it stands still: 1 %."""
+EXPECTED_S = 4 * 3600.0
+"""Between failures, of machines that nothing is known of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +26,7 @@ class SavePolicy:
     """When to save, of what a recipe says."""
 
     every: Interval
+    """Neither steps nor seconds: `auto_seconds`."""
     permanent: int | None
     """Steps."""
     best: str | None
@@ -26,7 +36,32 @@ class SavePolicy:
 def policy_of(wish: CheckpointPolicy) -> SavePolicy:
     """Return the policy that a recipe's words mean. Raises ValueError where they mean none."""
     permanent = None if wish.permanent is None else parse_steps(wish.permanent)
-    return SavePolicy(parse_interval(wish.every), permanent, wish.best)
+    every = Interval() if wish.every == AUTO else parse_interval(wish.every)
+    return SavePolicy(every, permanent, wish.best)
+
+
+def auto_seconds(blocked: float, written: float, between_failures: float) -> float:
+    """Return how long to train between saves: sqrt(2 C M) for a cost C and a mean time M between failures.
+
+    The first-order optimum of J. W. Young, "A first order approximation to the optimum checkpoint interval" (1974), of
+    which J. T. Daly (2006) gives the higher orders. C is the time that training stands `blocked`, which is kept under
+    1 % of the whole; a save that takes `written` seconds in the background is over before the next one begins.
+    """
+    return max(sqrt(2 * blocked * between_failures), MOST_BLOCKED * blocked, written)
+
+
+def between_failures(events: Iterable[Mapping[str, Any]]) -> float:
+    """Return the mean time between failures in seconds, by a journal: what is expected of machines at first, and more
+    and more what was seen."""
+    worked, failures, begun = 0.0, 0, 0.0
+    for event in events:
+        if event["event"] == "attempt_started":
+            begun = event["time"]
+        elif event["event"] == "failure":
+            failures += 1
+        elif event["event"] == "attempt_ended" and begun:
+            worked += event["time"] - begun
+    return (EXPECTED_S + worked) / (1 + failures)
 
 
 def kind_due(plan: RunPlan, step: int, policy: SavePolicy, *, clock_due: bool, stopping: bool,

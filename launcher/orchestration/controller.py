@@ -100,14 +100,14 @@ class OrderBook:
     """Every rank's orders for one attempt."""
 
     def __init__(self, run_dir: str, cache: str, plan: RunPlan, attempt: AttemptPlan,
-                 checkpoint: CheckpointPolicy) -> None:
+                 checkpoint: CheckpointPolicy, between_failures: float) -> None:
         self._run_dir, self._cache, self._plan, self.attempt = run_dir, cache, plan, attempt
-        self._checkpoint = checkpoint
+        self._checkpoint, self._between_failures = checkpoint, between_failures
 
     def for_all(self) -> dict[int, dict[str, object]]:
         """Return the orders by rank."""
         orders = WorkerOrders(run_dir=self._run_dir, cache=self._cache, plan=self._plan, attempt=self.attempt, rank=0,
-                              checkpoint=self._checkpoint)
+                              checkpoint=self._checkpoint, between_failures=self._between_failures)
         content = orders.model_dump(mode="json")
         return {rank: {**content, "rank": rank} for rank in range(self.attempt.world_size)}
 

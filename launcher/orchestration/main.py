@@ -18,6 +18,7 @@ from launcher.core.attempt import AttemptPlan
 from launcher.core.errors import FAILED, INFRASTRUCTURE, REFUSED, YIELDED, LauncherError, Unplannable
 from launcher.core.events import CheckpointRejected, Failed, RunEnded, RunStarted, StopRequested
 from launcher.core.failure import FailureKind
+from launcher.core.saving import between_failures
 from launcher.orchestration import ray_cluster
 from launcher.orchestration.controller import Controller, OrderBook
 from launcher.orchestration.gang import Gang
@@ -77,7 +78,8 @@ def attempt(go: Go, requests: Requests, place: Place) -> int:
         placed = placed.model_copy(update={"resume": _newest(run, go, journal)})
         run.store.put(run.attempt_key(go.attempt, "attempt.json"), placed.to_json().encode())
         run.store.put(run.attempt_key(go.attempt, "cluster.json"), placed.cluster.to_json().encode())
-        orders = OrderBook(go.run_dir, go.cache, go.plan, placed, go.checkpoint)
+        orders = OrderBook(go.run_dir, go.cache, go.plan, placed, go.checkpoint,
+                           between_failures(read_journal(run)))
         return Controller(Gang(agents, placed), journal, orders, requests, stopwatch).run()
     except Exception as error:
         return _record_breakdown(journal, error)

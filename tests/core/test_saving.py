@@ -4,7 +4,7 @@ import pytest
 
 from launcher.core.planning import plan
 from launcher.core.recipe_running import CheckpointPolicy
-from launcher.core.saving import expendable, kind_due, policy_of
+from launcher.core.saving import EXPECTED_S, auto_seconds, between_failures, expendable, kind_due, policy_of
 from tests.core.planned import TEMPLATE, prepared, recipe
 
 PLAN = plan(recipe({"a": {}}, [{"name": "one", "length": {"steps": 4}, "mix": {"a": 1}, "learning_rate": 0.1},
@@ -40,3 +40,19 @@ def test_the_newest_of_all_is_kept_whatever_it_is():
 
 def test_only_the_best_of_the_best_is_kept():
     assert expendable({1: "best", 3: "best", 4: "periodic", 5: "best", 6: "periodic"}, 2) == [3, 1]
+
+
+def test_auto_saves_more_often_where_it_is_cheap_or_failures_are_frequent_and_never_costs_a_percent():
+    assert auto_seconds(0.5, 10, 3600) == 60
+    assert auto_seconds(0.5, 10, 900) == 50, "1 % of the time"
+    assert auto_seconds(0.01, 10, 3600) == 10, "a save takes that long"
+    assert auto_seconds(2, 10, 4 * 3600) > auto_seconds(0.5, 10, 4 * 3600) > auto_seconds(0.5, 10, 3600)
+    assert policy_of(CheckpointPolicy(every="auto")).every.seconds is None
+
+
+def test_failures_are_counted_against_the_time_that_was_worked():
+    assert between_failures([]) == EXPECTED_S
+    attempt = [{"event": "attempt_started", "time": 100.0}, {"event": "failure", "time": 700.0},
+               {"event": "attempt_ended", "time": 700.0}]
+    assert between_failures(attempt * 9) == (EXPECTED_S + 9 * 600) / 10
+    assert between_failures([*attempt[:1], *attempt[2:]]) == EXPECTED_S + 600

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import version
+from math import inf
 
 import torch
 
@@ -15,7 +16,7 @@ from launcher.core.cursor import cursor_after
 from launcher.core.events import CheckpointCommitted, CheckpointFailed, CheckpointKind, SourceLoss
 from launcher.core.manifest import Manifest
 from launcher.core.run_plan import RunPlan
-from launcher.core.saving import SavePolicy, kind_due
+from launcher.core.saving import FIRST_AUTO_S, SavePolicy, auto_seconds, kind_due
 from launcher.runtime.checkpoint.saver import Saved, Saver
 from launcher.runtime.checkpoint.state import EngineState
 from launcher.runtime.reporter import Reporter
@@ -31,18 +32,19 @@ class Checkpointing:
     """Saves when it is due."""
 
     def __init__(self, saver: Saver, state: EngineState, plan: RunPlan, attempt: AttemptPlan, policy: SavePolicy,
-                 parent: Manifest | None, base: str | None, reporter: Reporter) -> None:
+                 between_failures: float, parent: Manifest | None, base: str | None, reporter: Reporter) -> None:
         self._saver, self._state, self._plan, self._attempt = saver, state, plan, attempt
         self._policy, self._parent, self._reporter = policy, parent, reporter
         self._consumed = Counter(parent.consumed if parent else dict.fromkeys(plan.sources, 0))
         self._best = parent.best_loss if parent else None
         self._base = base
+        self._last: Saved | None = None
+        self._failures_apart = between_failures
         self._began = time.monotonic()
 
     def word(self) -> list[float]:
         """Return what this rank says in the step's exchange: is it time, is a save under way, how many failed."""
-        seconds = self._policy.every.seconds
-        late = seconds is not None and time.monotonic() - self._began >= seconds
+        late = time.monotonic() - self._began >= self._seconds()
         return [float(late), float(not self._saver.idle), float(self._saver.failures)]
 
     def after_step(self, step: int, rows: Mapping[str, int], words: torch.Tensor, losses: Mapping[str, SourceLoss], *,
@@ -64,6 +66,15 @@ class Checkpointing:
             self._saver.begin(self._manifest(step, kind))
             self._began = time.monotonic()
 
+    def _seconds(self) -> float:
+        """Return how long to train between saves, as things are."""
+        every, last = self._policy.every, self._last
+        if every.steps is not None:
+            return inf
+        if every.seconds is not None:
+            return every.seconds
+        return FIRST_AUTO_S if last is None else auto_seconds(last.blocked_seconds, last.seconds, self._failures_apart)
+
     def _improved(self, losses: Mapping[str, SourceLoss]) -> bool:
         found = losses.get(self._policy.best or "")
         if found is None or found.loss is None or (self._best is not None and found.loss >= self._best):
@@ -76,6 +87,7 @@ class Checkpointing:
         self._tell(self._saver.finished(wait=True))
 
     def _tell(self, results: list[Saved]) -> None:
+        self._last = next((saved for saved in reversed(results) if not saved.error), self._last)
         if self._reporter.rank != 0:
             return
         for saved in results:

@@ -59,5 +59,6 @@ def restore(orders: WorkerOrders, engine: TrainEngine, run: RunDir,
         _require_same_base(plan, parent)
     saver = Saver(state, checkpoints, exchange, orders.rank, orders.checkpoint.keep)
     policy = policy_of(orders.checkpoint)
-    checkpointing = Checkpointing(saver, state, plan, attempt, policy, parent, base_of(plan), reporter)
+    checkpointing = Checkpointing(saver, state, plan, attempt, policy, orders.between_failures, parent, base_of(plan),
+                                  reporter)
     return checkpointing, parent.step if parent else 0
