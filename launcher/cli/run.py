@@ -177,14 +177,14 @@ def resume(argument: str, options: RunOptions) -> int:
     found, shown = find_run(argument)
     submission = read_submission(found)
     if options.overrides:
-        return run_again(found, shown, submission, options)
+        return run_again(shown, submission, options)
     if options.cache:
         submission = submission.model_copy(update={"cache": cache_store(options.cache).url})
     return Launch(found, shown, submission.recipe, read_plan(found).ds_template, found.store.get(found.RECIPE),
                   submission, options).execute(console())
 
 
-def run_again(found: RunDir, shown: str, submission: Submission, options: RunOptions) -> int:
+def run_again(shown: str, submission: Submission, options: RunOptions) -> int:
     """Continue a run with further overrides, which need the recipe's text again."""
     overrides = (*submission.overrides, *options.overrides)
     again = RunOptions(run_dir=shown, workers=options.workers, overrides=overrides, cache=options.cache,

@@ -5,12 +5,12 @@ and `runtime.weights`.
 """
 
 import json
-from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
 from launcher.core.document import fingerprint
 from launcher.core.errors import UserError
+from launcher.data.hashes import hash_of
 from launcher.storage.typed_paths import is_folder, typed_path
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
@@ -58,7 +58,7 @@ def base_fingerprint(folder: Path) -> str:
 
 def _sample(file: BinaryIO, offset: int) -> str:
     file.seek(offset)
-    return blake2b(file.read(SAMPLE), digest_size=16).hexdigest()
+    return hash_of([file.read(SAMPLE)])
 
 
 def _checked(folder: Path, path: str, weights: bool) -> Path:
