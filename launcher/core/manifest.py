@@ -4,7 +4,8 @@ A checkpoint exists if and only if its manifest does. Tensors are in the files, 
 they reach disk is `storage.checkpoints` and `storage.slice_files`.
 """
 
-from typing import Literal
+import json
+from typing import Any, Literal
 
 from launcher.core.cursor import Cursor
 from launcher.core.document import Document, fingerprint
@@ -105,3 +106,12 @@ class Manifest(Document):
     def bytes(self) -> int:
         """Return the size of all files."""
         return sum(file.bytes for file in self.files)
+
+
+def is_sealed(text: bytes) -> bool:
+    """Return whether a manifest's text carries its own digest. Raises ValueError if it is not JSON.
+
+    Of the text as it was written: a later version, whose manifests have more fields, must not call it damaged.
+    """
+    written: dict[str, Any] = json.loads(text)
+    return text.endswith(b"\n") and written.get("digest") == fingerprint({**written, "digest": ""})

@@ -15,10 +15,8 @@ from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from launcher.core.errors import PlatformError
-from launcher.core.manifest import Area, FileIndex, Manifest, Piece, RankFile
+from launcher.core.manifest import Area, FileIndex, Manifest, Piece, RankFile, is_sealed
 from launcher.storage.files import sync_folder, write_atomic
 from launcher.storage.run_dir import RunDir
 from launcher.storage.slice_files import Damaged, verify_file
@@ -96,14 +94,14 @@ class Checkpoints:
         try:
             text = (folder / MANIFEST).read_bytes()
             manifest = Manifest.from_json(text)
-            if manifest.sealed().to_json().encode() != text:
+            if not is_sealed(text):
                 raise Damaged(f"{MANIFEST} is damaged")
             for file in manifest.files:
                 if (size := (folder / file.name).stat().st_size) != file.bytes:
                     raise Damaged(f"{file.name} has {size} bytes where {file.bytes} were written")
         except FileNotFoundError as error:
             raise Damaged(f"{Path(error.filename).name} is missing") from None
-        except ValidationError:
+        except ValueError:
             raise Damaged(f"{MANIFEST} is not a manifest") from None
         if manifest.step != step:
             raise Damaged(f"{MANIFEST} is of step {manifest.step}")

@@ -1,5 +1,6 @@
 """Whatever happens to the files of a checkpoint is found out before a byte of it is used."""
 
+import json
 import os
 import random
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from launcher.core.cursor import Cursor
+from launcher.core.document import fingerprint
 from launcher.core.errors import PlatformError
 from launcher.core.manifest import Manifest, Piece
 from launcher.storage.checkpoints import Checkpoints
@@ -95,6 +97,14 @@ def test_a_flipped_bit_in_a_manifest_is_found(checkpoints: Checkpoints) -> None:
             checkpoints.verify(8)
     (checkpoints.folder(8) / MANIFEST).write_bytes(text)
     assert checkpoints.verify(8) == whole and whole.files
+
+
+def test_a_manifest_of_a_version_that_knew_fewer_fields_is_whole(checkpoints: Checkpoints) -> None:
+    written = json.loads((checkpoints.folder(8) / MANIFEST).read_bytes())
+    del written["base"], written["digest"]
+    written["digest"] = fingerprint({**written, "digest": ""})
+    (checkpoints.folder(8) / MANIFEST).write_text(json.dumps(written) + "\n")
+    assert checkpoints.verify(8).base is None
 
 
 def test_the_one_before_is_taken_and_the_damaged_one_kept_for_people(checkpoints: Checkpoints) -> None:
