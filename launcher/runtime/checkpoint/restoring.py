@@ -33,8 +33,8 @@ def base_of(plan: RunPlan) -> str | None:
     return base_fingerprint(model_folder(plan.model.path, weights=True))
 
 
-def _require_same_base(plan: RunPlan, parent: Manifest) -> None:
-    if parent.base is not None and parent.base != base_of(plan):
+def _require_same_base(plan: RunPlan, parent: Manifest, base: str | None) -> None:
+    if parent.base is not None and parent.base != base:
         raise UserError(f"{plan.model.path}: these are not the files that the run's adapters were trained on; put them "
                         "back, or start a new run with --run-dir")
 
@@ -48,7 +48,7 @@ def restore(orders: WorkerOrders, engine: TrainEngine, run: RunDir,
     plan, attempt = orders.plan, orders.attempt
     state = state_of(engine, orders)
     exchange, checkpoints = Exchange(new_group(), orders.rank, attempt.world_size), Checkpoints(run, plan.chain)
-    parent = None
+    parent, base = None, base_of(plan)
     if attempt.resume is not None:
         reporter.phase("loading", attempt.resume)
 
@@ -56,9 +56,8 @@ def restore(orders: WorkerOrders, engine: TrainEngine, run: RunDir,
             reporter.event(CheckpointRejected(step=step, reason=reason))
 
         parent = Loader(state, checkpoints, exchange, orders.rank).load_newest(attempt.resume, rejected)
-        _require_same_base(plan, parent)
+        _require_same_base(plan, parent, base)
     saver = Saver(state, checkpoints, exchange, orders.rank, orders.checkpoint.keep)
     policy = policy_of(orders.checkpoint)
-    checkpointing = Checkpointing(saver, state, plan, attempt, policy, orders.between_failures, parent, base_of(plan),
-                                  reporter)
+    checkpointing = Checkpointing(saver, state, plan, attempt, policy, orders.between_failures, parent, base, reporter)
     return checkpointing, parent.step if parent else 0
