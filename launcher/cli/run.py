@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rich.console import Console
@@ -187,8 +187,7 @@ def resume(argument: str, options: RunOptions) -> int:
 def run_again(shown: str, submission: Submission, options: RunOptions) -> int:
     """Continue a run with further overrides, which need the recipe's text again."""
     overrides = (*submission.overrides, *options.overrides)
-    again = RunOptions(run_dir=shown, workers=options.workers, overrides=overrides, cache=options.cache,
-                       address=options.address, without_ray=options.without_ray)
+    again = replace(options, run_dir=shown, overrides=overrides, cache=options.cache or submission.cache)
     return run(submission.file, again)
 
 
