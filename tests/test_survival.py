@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -73,6 +74,9 @@ def test_a_run_whose_worker_is_killed_goes_on_and_ends_as_if_it_had_not_been(tmp
     assert [(row["step"], row["kind"]) for row in listed if row["kind"] != "periodic"] == [
         (6, "stage"), (12, "stage"), (120, "final")]
     assert len(listed) == 5, "two passing ones are kept besides those at stage ends"
+    shutil.rmtree(tmp_path / "hurt/checkpoints")
+    lost = launcher(tmp_path, "checkpoints", "hurt", "--verify")
+    assert lost.returncode == 1 and "the checkpoint of step 120, which the journal names last, is gone" in lost.stdout
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ Prints only. Reading files is `storage.checkpoints`, the proof `core.ledger`.
 import json
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -90,7 +91,18 @@ def _prove(run: RunDir, plan: RunPlan) -> Proof:
     except KeyError as error:
         reason = f"the prepared data is not in {cache.url} any more ({error.args[0]}); launcher prepare makes it again"
         return Proof(0, 0, (reason,))
-    return prove(plan, surviving(read_journal(run)), lambda step: digest_of_step(plan, splits, step))
+    events = list(read_journal(run))
+    proof = prove(plan, surviving(events), lambda step: digest_of_step(plan, splits, step))
+    return replace(proof, problems=(*proof.problems, *_lost(run, events)))
+
+
+def _lost(run: RunDir, events: list[dict[str, Any]]) -> list[str]:
+    """Return whether the newest checkpoint that the journal knows of is not there, nor put aside."""
+    told = [event["step"] for event in events if event["event"] == "checkpoint_committed"]
+    if not told or told[-1] in Checkpoints(run).committed():
+        return []
+    aside = any(event["event"] == "checkpoint_rejected" and event["step"] == told[-1] for event in events)
+    return [] if aside else [f"the checkpoint of step {told[-1]}, which the journal names last, is gone"]
 
 
 def _print_proof(proof: Proof, plan: RunPlan, console: Console) -> None:

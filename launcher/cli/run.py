@@ -167,7 +167,7 @@ def run(argument: str, options: RunOptions) -> int:
     loaded.require_data()
     shown = options.run_dir or default_run_dir(loaded.recipe.name)
     submission = Submission(file=str(loaded.file), overrides=options.overrides, recipe=loaded.recipe,
-                            cache=cache_store(options.cache).url)
+                            cache=cache_store(options.cache).url, without_ray=options.without_ray)
     return Launch(RunDir(shown), shown, loaded.recipe, loaded.ds_template, loaded.text, submission,
                   options, loaded.where).execute(console())
 
@@ -176,6 +176,8 @@ def resume(argument: str, options: RunOptions) -> int:
     """Continue a run from its directory alone and return the exit code."""
     found, shown = find_run(argument)
     submission = read_submission(found)
+    if submission.without_ray and not options.address:
+        options = replace(options, without_ray=True)
     if options.overrides:
         return run_again(shown, submission, options)
     if options.cache:

@@ -23,7 +23,7 @@ from launcher.data.rendering.forms import find_form, loss_of, missing_columns
 from launcher.data.tokenizer import CHAT_TEMPLATE
 from launcher.storage.store import Store
 
-DATA_VERSION = 2
+DATA_VERSION = 3
 """Raised when the same recipe and data begin to give other rows."""
 CHOSEN = {"fields", "separator", "holdout", "too_long", "packing", "duplicates", "skip_bad", "max_unlearnable"}
 """What a recipe says of a source that shapes its rows, or whether they may be made of it at all."""

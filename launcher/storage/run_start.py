@@ -29,6 +29,7 @@ class Submission(Document):
     """As it was read then: overrides applied and paths absolute, so that `resume` needs no other file."""
     cache: str
     """Path or URL of the prepared data."""
+    without_ray: bool = False
 
 
 def begin_run(run: RunDir, plan: RunPlan, recipe: bytes, submission: Submission) -> Amendment | None:

@@ -32,6 +32,14 @@ LOSSES: dict[Form, tuple[LossOn, ...]] = {
 """What may be learnt of each form; the first is the default."""
 
 
+IGNORED: dict[Form, dict[str, str]] = {
+    "alpaca": {"history": "alpaca rows have no earlier turns; write chats with messages",
+               "system": "alpaca rows have no system turn; write chats with messages, or put it into the instruction"},
+    "prompt_completion": {"label": "it marks answers that are not to be learnt; leave those rows out, and the column"},
+}
+"""What other tools read beside a form's columns."""
+
+
 def find_form(columns: dict[str, Any], fields: Fields | None = None) -> Form:
     """Return the form that a row's columns and the recipe's fields make. Raises ValueError if not exactly one does."""
     fitting = _fitting(fields.columns(columns) if fields else columns)
@@ -67,6 +75,7 @@ def content_of(columns: dict[str, Any], form: Form) -> Content:
         mixed = f"this row looks like {other[0]}; one source has one form, so split the file" if other else \
             "add it or remove the row"
         raise ValueError(f"no column {missing[0]!r}, which {form} needs; {mixed}")
+    _refuse_ignored(columns, form)
     match form:
         case "messages":
             messages = columns["messages"]
@@ -81,6 +90,13 @@ def content_of(columns: dict[str, Any], form: Form) -> Content:
             return {"text": text_in(columns, "text")}
         case _:
             assert_never(form)
+
+
+def _refuse_ignored(columns: dict[str, Any], form: Form) -> None:
+    """Raise ValueError for a column that others read beside these, and that would be dropped here without a word."""
+    for name, needed in IGNORED.get(form, {}).items():
+        if name in columns and columns[name] not in ("", None, []) and columns[name] is not True:
+            raise ValueError(f"column {name!r} would be lost: {needed}")
 
 
 def missing_columns(columns: dict[str, Any], form: Form) -> list[str]:

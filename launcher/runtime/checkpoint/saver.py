@@ -127,8 +127,9 @@ class Saver:
             block, areas = write_buffers(folder / name, buffers)
             size = sum(area.bytes for area in areas)
             file = self._checkpoints.write_index(folder, name, size, block, areas, pieces_of(staged.flats))
-        except OSError as error:
-            return None, f"{error.strerror or error}"
+        except Exception as error:  # whatever it is, the other ranks wait for this one's vote
+            log.exception("this rank's part of step %d was not written", manifest.step)
+            return None, (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
         return file.model_dump(mode="json"), ""
 
     def _settle(self, manifest: Manifest, files: list[dict[str, object] | None], error: str) -> dict[str, object]:

@@ -184,3 +184,16 @@ def test_what_is_learnt_goes_with_the_form():
     assert loss_of(Source(path="x", loss="marked"), "messages") == "marked"
     with pytest.raises(ValueError, match="loss: marked does not go with text; it takes all"):
         loss_of(Source(path="x", loss="marked"), "text")
+
+
+@pytest.mark.parametrize(("columns", "told"), [
+    ({"instruction": "a", "output": "b", "history": [["c", "d"]]}, "'history' would be lost: alpaca rows"),
+    ({"instruction": "a", "output": "b", "system": "c"}, "'system' would be lost"),
+    ({"prompt": "a", "completion": "b", "label": False}, "'label' would be lost: it marks answers"),
+])  # fmt: skip
+def test_what_other_tools_would_read_is_not_dropped_in_silence(columns, told):
+    with pytest.raises(ValueError, match=told):
+        content_of(columns, find_form(columns))
+    empty = {name: value if name in ("instruction", "output", "prompt", "completion") else None
+             for name, value in columns.items()}
+    assert content_of(empty, find_form(columns))
