@@ -36,7 +36,7 @@ assert "torch" not in sys.modules
 def launcher(tmp_path):
     def run(address, *said, **environment):
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": address,
-                       **environment}
+                       "HF_HUB_OFFLINE": "0", **environment}
         recipes = json.dumps([recipe_for({"s": source}).to_json() for source in said])
         done = subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path / "cache"), recipes], check=False,
                               capture_output=True, text=True, env=environment)
