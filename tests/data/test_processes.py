@@ -86,12 +86,14 @@ def test_a_killed_process_is_told_in_one_message(recipe, tmp_path):
 
 
 PREPARE = """
+import signal
 import sys
 from pathlib import Path
 from launcher.core.recipe import Recipe
 from launcher.data.prepare import prepare
 from launcher.storage.store import LocalStore
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell began this in the background
     show = lambda *progress: print(*progress, flush=True)
     prepare(Recipe.from_json(Path(sys.argv[1]).read_text()), LocalStore(sys.argv[2]), show, processes=int(sys.argv[3]),
             waiting=lambda *told: print("waiting", *told, flush=True))
