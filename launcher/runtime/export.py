@@ -17,33 +17,34 @@ from launcher.core.run_plan import RunPlan
 from launcher.core.source_index import TokenizerFacts
 from launcher.runtime.model import DTYPES
 from launcher.runtime.partitions import gathered, whole_shape
+from launcher.runtime.safetensors_stream import shards
 from launcher.storage.store import Store
 
 SHARD_BYTES = 2 * 10**9
 """Rank 0 holds about two shards at once while writing."""
 
-Names = list[tuple[str, str]]
-"""Pairs of a parameter's name in the module and in the file."""
+Names = dict[str, str]
+"""Of each tensor in a file: its parameter's name in the module."""
 
 
 def export_model(module: nn.Module, plan: RunPlan, run: Store, cache: Store, rank: int) -> dict[str, Any]:
     """Write `model/` of the run. Called by all ranks; returns bytes and parameters written (0 on other ranks)."""
-    names = _adapter_names(module) if plan.adapter else [(name, name) for name, _ in module.named_parameters()]
-    shards = _shards(module, names, DTYPES[plan.export_dtype].itemsize)
+    names, dtype = _names(module, plan), DTYPES[plan.export_dtype]
+    shapes = {stored: whole_shape(module.get_parameter(name)) for stored, name in names.items()}
+    files = shards(shapes, dtype.itemsize, SHARD_BYTES)
     sizes, weight_map = 0, {}
-    for number, shard in enumerate(shards, 1):
-        tensors = _gather(module, shard, DTYPES[plan.export_dtype], rank)
-        name = shard_name(stem_of(plan), number, len(shards))
-        weight_map |= dict.fromkeys((stored for _, stored in shard), name)
+    for number, stored in enumerate(files, 1):
+        tensors = _gather(module, {each: names[each] for each in stored}, dtype, rank)
+        name = shard_name(stem_of(plan), number, len(files))
+        weight_map |= dict.fromkeys(stored, name)
         if rank == 0:
             data = save(tensors, metadata={"format": "pt"})
             sizes += len(data)
             run.put(f"model/{name}", data)
     if rank == 0:
-        for name, text in texts(module, plan, cache, weight_map if len(shards) > 1 else None, sizes):
+        for name, text in texts(module, plan, cache, weight_map if len(files) > 1 else None, sizes):
             run.put(f"model/{name}", text)
-    parameters = sum(_elements(module, shard) for shard in shards)
-    return {"path": "model", "bytes": sizes, "parameters": parameters}
+    return {"path": "model", "bytes": sizes, "parameters": sum(map(prod, shapes.values()))}
 
 
 def stem_of(plan: RunPlan) -> str:
@@ -56,27 +57,9 @@ def shard_name(stem: str, number: int, count: int) -> str:
     return f"{stem}.safetensors" if count == 1 else f"{stem}-{number:05d}-of-{count:05d}.safetensors"
 
 
-def _elements(module: nn.Module, shard: Names) -> int:
-    return sum(prod(whole_shape(module.get_parameter(name))) for name, _ in shard)
-
-
-def _shards(module: nn.Module, names: Names, item_bytes: int) -> list[Names]:
-    """Cut the parameters, in order, into shards of at most SHARD_BYTES; a larger tensor is a shard of its own."""
-    shards: list[Names] = [[]]
-    filled = 0
-    for pair in names:
-        size = prod(whole_shape(module.get_parameter(pair[0]))) * item_bytes
-        if shards[-1] and filled + size > SHARD_BYTES:
-            shards.append([])
-            filled = 0
-        shards[-1].append(pair)
-        filled += size
-    return shards
-
-
 def _gather(module: nn.Module, shard: Names, dtype: torch.dtype, rank: int) -> dict[str, torch.Tensor]:
     tensors = {}
-    for name, stored in shard:
+    for stored, name in shard.items():
         parameter = module.get_parameter(name)
         with gathered([parameter]):
             if rank == 0:
@@ -84,9 +67,11 @@ def _gather(module: nn.Module, shard: Names, dtype: torch.dtype, rank: int) -> d
     return tensors
 
 
-def _adapter_names(module: nn.Module) -> Names:
-    """Return the adapters under the names of peft's own format, which leaves the adapter's name out."""
-    return [(name, adapter_name(name)) for name, parameter in module.named_parameters() if parameter.requires_grad]
+def _names(module: nn.Module, plan: RunPlan) -> Names:
+    """Return what is written: everything, or the adapters in peft's own format."""
+    if plan.adapter is None:
+        return {name: name for name, _ in module.named_parameters()}
+    return {adapter_name(name): name for name, parameter in module.named_parameters() if parameter.requires_grad}
 
 
 def adapter_name(name: str) -> str:

@@ -39,6 +39,9 @@ class Checkpointing:
         self._best = parent.best_loss if parent else None
         self._base = base
         self._last: Saved | None = None
+        self._reason = ""
+        # Read from files: not while training waits for a save to begin.
+        self._versions = {name: version(name) for name in VERSIONS}
         self._failures_apart = between_failures
         self._began = time.monotonic()
 
@@ -57,7 +60,8 @@ class Checkpointing:
         self._consumed.update(rows)
         self._tell(self._saver.finished())
         if words[:, 2].max() >= FAILURES_IN_A_ROW:
-            raise OSError(f"{FAILURES_IN_A_ROW} checkpoints in a row could not be saved; the journal says why")
+            raise OSError(f"{FAILURES_IN_A_ROW} checkpoints in a row could not be saved, the last because of "
+                          f"{self._reason}; make room or mend the storage, and resume")
         # The clock is rank 0's, and waits while a save is under way; steps that were asked for are never left out.
         clock_due = bool(words[0, 0] > 0 and words[:, 1].max() == 0)
         kind = kind_due(self._plan, step, self._policy, clock_due=clock_due, stopping=stopping,
@@ -87,6 +91,7 @@ class Checkpointing:
         self._tell(self._saver.finished(wait=True))
 
     def _tell(self, results: list[Saved]) -> None:
+        self._reason = next((saved.error for saved in reversed(results) if saved.error), self._reason)
         self._last = next((saved for saved in reversed(results) if not saved.error), self._last)
         if self._reporter.rank != 0:
             return
@@ -107,6 +112,6 @@ class Checkpointing:
             consumed=dict(self._consumed), best_loss=self._best,
             optimizer_step=self._state.updates, world_size=self._attempt.world_size,
             zero_stage=self._attempt.ds_config["zero_optimization"]["stage"], precision=plan.model.precision,
-            committed_at=0.0, versions={name: version(name) for name in VERSIONS},
+            committed_at=0.0, versions=self._versions,
             shapes=self._state.shapes, base=self._base, files=(),
         )
