@@ -5,8 +5,9 @@ A reader touches only the blocks that hold what it wants and checks each before 
 """
 
 import os
+import time
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ BLOCKS_PER_FILE = 4096
 """About as many as an index has room for; small files have small blocks, so that parts of them can be read alone."""
 CHUNK = 8 << 20
 """Bytes written or read at once: a whole number of blocks."""
+SYNCED = 64 << 20
+"""Bytes written between two syncs: the system writes them out steadily, and not all at once at the end."""
 
 
 class Damaged(Exception):
@@ -49,8 +52,12 @@ def block_size(total: int) -> int:
     return min(max(1 << (wanted - 1).bit_length(), SMALLEST_BLOCK), LARGEST_BLOCK)
 
 
-def write_buffers(path: Path, buffers: Sequence[Buffer]) -> tuple[int, tuple[Area, ...]]:
-    """Write the buffers one after the other, durably; return the block size and the areas. Raises OSError."""
+def write_buffers(path: Path, buffers: Sequence[Buffer],
+                  rest: Callable[[float], object] = lambda _worked: None) -> tuple[int, tuple[Area, ...]]:
+    """Write the buffers one after the other, durably; return the block size and the areas. Raises OSError.
+
+    After each chunk `rest` is told how many seconds of a core it took.
+    """
     block = block_size(sum(buffer.content.nbytes for buffer in buffers))
     areas: list[Area] = []
     offset = 0
@@ -59,9 +66,13 @@ def write_buffers(path: Path, buffers: Sequence[Buffer]) -> tuple[int, tuple[Are
             content = buffer.content.cast("B")
             digests: list[str] = []
             for start in range(0, len(content), CHUNK):
+                begun = time.thread_time()
                 chunk = content[start : start + CHUNK]
                 digests += _digests(chunk, block)
                 _write(file.fileno(), chunk)
+                if (offset + start) // SYNCED != (offset + start + len(chunk)) // SYNCED:
+                    os.fdatasync(file.fileno())
+                rest(time.thread_time() - begun)
             areas.append(Area.model_validate({"offset": offset, "bytes": len(content), "dtype": buffer.dtype,
                                               "digests": tuple(digests)}))
             offset += len(content)

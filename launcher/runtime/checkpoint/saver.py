@@ -6,7 +6,9 @@ and never stops training by itself; when to give up is `runtime.loop`'s.
 
 import json
 import logging
+import os
 import shutil
+import threading
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +28,11 @@ log = logging.getLogger(__name__)
 
 BUFFER_SETS = 2
 """One is being written while the next is filled."""
+BACKGROUND_NICENESS = 19
+"""Of the writing thread."""
+REST = 9.0
+"""Seconds that writing rests for each of work where training computes on the same cores: niceness does not help against
+what it takes of the memory's bandwidth. Nobody rests while training waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +67,24 @@ class Saver:
     def __init__(self, state: EngineState, checkpoints: Checkpoints, exchange: Exchange, rank: int, keep: int) -> None:
         self._state, self._checkpoints, self._exchange = state, checkpoints, exchange
         self._rank, self._keep = rank, keep
-        self._buffers: list[list[torch.Tensor]] = []
+        self._buffers: list[Future[list[torch.Tensor]]] = []
         self._turn = 0
-        self._thread = ThreadPoolExecutor(1, "saver")
+        self._thread = ThreadPoolExecutor(1, "saver", initializer=_step_aside)
         self._uses: deque[Future[Saved]] = deque(maxlen=BUFFER_SETS)
         """The last use of each set of buffers."""
         self._under_way: deque[Future[Saved]] = deque()
+        self._hurry = threading.Event()
+        """Training waits for what is being written."""
         self.failures = 0
         """Saves in a row that failed."""
 
     def begin(self, manifest: Manifest) -> None:
         """Copy the state and let it be written; waits only while both sets of buffers are in use."""
         began = time.perf_counter()
-        if len(self._uses) >= BUFFER_SETS:
+        if len(self._uses) >= BUFFER_SETS and not self._uses[-BUFFER_SETS].done():
+            self._hurry.set()
             self._uses[-BUFFER_SETS].exception()
+        self._hurry.clear()
         flats = self._copy()
         staged = _Staged(manifest, flats, began, time.perf_counter() - began)
         self._uses.append(self._thread.submit(self._save, staged))
@@ -87,6 +98,8 @@ class Saver:
     def finished(self, *, wait: bool = False) -> list[Saved]:
         """Return what has become of saves since the last call; with `wait`, of all."""
         results: list[Saved] = []
+        if wait:
+            self._hurry.set()
         while self._under_way and (wait or self._under_way[0].done()):
             results.append(self._under_way.popleft().result())
             self.failures = self.failures + 1 if results[-1].error else 0
@@ -94,11 +107,10 @@ class Saver:
 
     def _copy(self) -> list[Flat]:
         flats = list(self._state.flats())
-        if len(self._buffers) <= self._turn:
-            pinned = flats[0].tensor.is_cuda
-            self._buffers.append([torch.empty(flat.tensor.shape, dtype=flat.tensor.dtype, pin_memory=pinned)
-                                  for flat in flats])
-        buffers = self._buffers[self._turn]
+        if not self._buffers:
+            # All sets ahead of their first use and in the thread: touching new memory takes ten times a copy.
+            self._buffers = [self._thread.submit(_buffers_like, flats) for _ in range(BUFFER_SETS)]
+        buffers = self._buffers[self._turn].result()
         self._turn = (self._turn + 1) % BUFFER_SETS
         for buffer, flat in zip(buffers, flats, strict=True):
             buffer.copy_(flat.tensor, non_blocking=True)
@@ -124,13 +136,18 @@ class Saver:
             folder = self._checkpoints.open_staging(manifest.attempt, manifest.step)
             buffers = [Buffer(flat.tensor.numpy().data, str(flat.tensor.dtype).removeprefix("torch."))
                        for flat in staged.flats]
-            block, areas = write_buffers(folder / name, buffers)
+            block, areas = write_buffers(folder / name, buffers, self._rest)
             size = sum(area.bytes for area in areas)
             file = self._checkpoints.write_index(folder, name, size, block, areas, pieces_of(staged.flats))
         except Exception as error:  # whatever it is, the other ranks wait for this one's vote
             log.exception("this rank's part of step %d was not written", manifest.step)
             return None, (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
         return file.model_dump(mode="json"), ""
+
+    def _rest(self, worked: float) -> None:
+        """Leave the cores to training for a while, after so many seconds of work on them."""
+        if self._state.on_cores:
+            self._hurry.wait(worked * REST)
 
     def _settle(self, manifest: Manifest, files: list[dict[str, object] | None], error: str) -> dict[str, object]:
         """Commit if all ranks wrote theirs, and make room."""
@@ -163,6 +180,17 @@ class Saver:
                 log.warning("checkpoint of step %d: %s", step, error)
         for step in expendable(kinds, self._keep):
             self._checkpoints.delete(step)
+
+
+def _step_aside() -> None:
+    # Linux keeps a niceness for each thread, by its own id.
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BACKGROUND_NICENESS)
+
+
+def _buffers_like(flats: list[Flat]) -> list[torch.Tensor]:
+    """Return host memory of the shapes of flat tensors, every page of it touched."""
+    pinned = flats[0].tensor.is_cuda
+    return [torch.zeros(flat.tensor.shape, dtype=flat.tensor.dtype, pin_memory=pinned) for flat in flats]
 
 
 def pieces_of(flats: list[Flat]) -> tuple[Piece, ...]:

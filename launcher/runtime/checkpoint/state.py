@@ -43,6 +43,11 @@ class EngineState(ABC):
         self._names = {id(parameter): name for name, parameter in engine.module.named_parameters()}
 
     @property
+    def on_cores(self) -> bool:
+        """Return whether the model computes on this machine's cores, not on an accelerator."""
+        return self._engine.device.type == "cpu"
+
+    @property
     @abstractmethod
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the whole shape of every parameter that is trained."""
