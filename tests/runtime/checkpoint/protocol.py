@@ -38,6 +38,8 @@ NEVER = 10**9
 class KnownState:
     """Values that tell tensor, element and step."""
 
+    on_cores = True
+
     def __init__(self, rank: int, world_size: int) -> None:
         self._rank, self._world_size, self.step = rank, world_size, 0
 
