@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 from rich.console import Console
@@ -29,7 +30,7 @@ from launcher.orchestration.ray_address import require_answer
 from launcher.orchestration.requests import Go
 from launcher.orchestration.supervisor import Mode, Supervisor
 from launcher.platforms.local import local_cluster
-from launcher.storage.lock import refuse_held, release_lock, take_lock
+from launcher.storage.lock import refuse_held, take_lease
 from launcher.storage.process_id import process_id
 from launcher.storage.recipes import load_recipe
 from launcher.storage.run_dir import RunDir
@@ -93,10 +94,10 @@ class Launch:
                           f"next   launcher export {self.shown} OUT    launcher status {self.shown}",
                           highlight=False, soft_wrap=True)
             return 0
-        refuse_held(self.run)
+        refuse_held(self.run, partial(_note, console))
         self.options.require_place()
         for line in not_yet(self.recipe):
-            console.print(f"note: {line}", style="yellow", highlight=False)
+            _note(console, line)
         wish, cluster = self._wish(), local_cluster(self._workers_here())
         device: Literal["cpu", "cuda"] = "cuda" if cluster.nodes[0].gpus else "cpu"
         slots = standbys(wish, cluster) if self.options.mode != "cluster" else 0
@@ -106,7 +107,7 @@ class Launch:
                         address=self.options.address or "") as supervisor:
             with leaving_on_signals(f"{self.recipe.name} was stopped before it began; the same command starts it"):
                 go = self._plan(console, wish, None if self.options.mode == "cluster" else cluster, device)
-            holder = take_lock(self.run, supervisor.process)
+                lease = take_lease(self.run, process_id(), supervisor.process, tell=partial(_note, console))
             try:
                 if (amendment := begin_run(self.run, go.plan, self.text, self.submission)) is not None:
                     console.print(f"the plan is amended from step {amendment.from_step} on:\n{amendment.reason}",
@@ -114,7 +115,7 @@ class Launch:
                 supervisor.go(go.model_copy(update={"attempt": next_attempt(self.run)}))
                 return watch(console, self.run, self.shown, supervisor)
             finally:
-                release_lock(self.run, holder)
+                lease.release()
 
     def _goes_on(self, console: Console) -> bool:
         """Return whether more is asked for now than has finished. Raises PlanChanged if something else is."""
@@ -191,6 +192,10 @@ def run_again(shown: str, submission: Submission, options: RunOptions) -> int:
     overrides = (*submission.overrides, *options.overrides)
     again = replace(options, run_dir=shown, overrides=overrides, cache=options.cache or submission.cache)
     return run(submission.file, again)
+
+
+def _note(console: Console, line: str) -> None:
+    console.print(f"note: {line}", style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def console() -> Console:

@@ -1,73 +1,150 @@
-"""One controller per run: who holds a run directory, on this host or another.
+"""One run, one controller: the run's lease, held by the command and its controller, on this host or another.
 
-Decides when a lock is stale: its process is gone from this host. A lock held on another host is believed. A lease
-that other hosts can outlast comes with later versions.
+Decides when a run is free: nobody holds it, its holder gave it back, its processes are gone from this machine, or its
+heart stands still (`storage.lease`). A command that is gone while its controller still leaves is waited for: workers
+may be saving for it. A process on this machine that lives holds the run even if its heart stands still, because it
+may only be suspended. What a holder that has lost its lease does is the holder's.
 """
 
-import fcntl
-import socket
-from collections.abc import Generator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from launcher.core.document import Document
 from launcher.core.errors import UserError
-from launcher.storage.process_id import ProcessId
+from launcher.storage.lease import PATIENCE_S, POLL_S, Claim, Heart, Held, Queue, claim_of
+from launcher.storage.process_id import ProcessId, process_id
 from launcher.storage.run_dir import RunDir
 
-KEY = "lock.json"
+PREFIX = "lease/"
+ORPHAN_S = 20.0
+"""For a controller without its command: its workers finish their step and save within 10 s, Ray's end takes two."""
+
+Tell = Callable[[str], None]
 
 
-class Holder(Document):
-    """The controller that has the run."""
-
-    host: str
-    process: ProcessId
-
-    def alive(self) -> bool:
-        """Return whether the holder may still be at work."""
-        return self.host != socket.gethostname() or self.process.alive()
-
-    def __str__(self) -> str:
-        """Return who it is, for messages."""
-        return f"process {self.process.pid} on {self.host}"
+def _silent(_line: str) -> None:
+    """Tell nobody."""
 
 
-def holder_of(run: RunDir) -> Holder | None:
-    """Return the controller that has the run now, or None."""
-    try:
-        holder = Holder.from_json(run.store.get(KEY))
-    except KeyError:
-        return None
-    return holder if holder.alive() else None
+class Lease:
+    """The right to work on a run."""
+
+    def __init__(self, held: Held) -> None:
+        self._held = held
+        self.token = held.number
+        """Grows with each holder: what bears a lower one is of an earlier life of the run."""
+
+    def renew(self, *processes: ProcessId) -> None:
+        """Say which processes work on the run from now on: the command first, then its controller."""
+        first, *others = processes or (process_id(),)
+        self._held.say(process=first, others=tuple(others))
+
+    def lost(self) -> bool:
+        """Return whether another host took this holder for dead and works on the run now."""
+        return self._held.lost()
+
+    def release(self) -> None:
+        """Give the run back."""
+        self._held.release()
 
 
-def refuse_held(run: RunDir) -> None:
-    """Raise UserError, which says who it is, if a controller has the run now."""
-    if (other := holder_of(run)) is not None:
-        raise UserError(f"{run.url}: the run is being worked on by {other}. Wait for it, or stop it (Ctrl-C in its "
-                        f"terminal); `launcher status {run.url}` shows it.")
+def take_lease(run: RunDir, *processes: ProcessId, tell: Tell = _silent) -> Lease:
+    """Take the run for a command and its controller (this process by default). Raises UserError that says who has it.
+
+    `tell` gets a line where there is something to wait for, and when the holder before did not give the run back.
+    """
+    queue = Queue(run.store, PREFIX)
+    while True:
+        number = _wait_free(run, queue, tell)
+        held = queue.take(number + 1, claim_of(*(processes or (process_id(),))))
+        if held is not None:
+            return Lease(held)
 
 
-def take_lock(run: RunDir, process: ProcessId) -> Holder:
-    """Take the run for a controller process. Raises UserError that says who has it."""
-    mine = Holder(host=socket.gethostname(), process=process)
-    with _guard(run):
-        refuse_held(run)
-        run.store.put(KEY, mine.to_json().encode())
-    return mine
+def refuse_held(run: RunDir, tell: Tell = _silent) -> None:
+    """Raise UserError, which says who it is, if somebody works on the run now; `take_lease` asks again."""
+    queue = Queue(run.store, PREFIX)
+    number = _wait_free(run, queue, tell)
+    _, claim = queue.highest()
+    # So that nobody has to wait, or be told, again that this one is dead.
+    if claim is not None and not claim.released and (held := queue.take(number + 1, claim_of(process_id()))):
+        held.release()
 
 
-def release_lock(run: RunDir, mine: Holder) -> None:
-    """Give the run back, if it is still held by this holder."""
-    with _guard(run):
-        if holder_of(run) in (mine, None):
-            run.store.delete(KEY)
+def holder_of(run: RunDir) -> Claim | None:
+    """Return who works on the run now, or None. A holder on another host is believed: see `HolderWatch`."""
+    _, claim = Queue(run.store, PREFIX).highest()
+    return None if claim is None or claim.gone() else claim
 
 
-@contextmanager
-def _guard(run: RunDir) -> Generator[None]:
-    """Let one process at a time look at the lock and replace it: two that both saw a stale one would both win."""
-    run.path.mkdir(parents=True, exist_ok=True)
-    with (run.path / ".lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def token_of(run: RunDir) -> int:
+    """Return the token of the run's last holder; 0 if it never had one."""
+    return Queue(run.store, PREFIX).highest()[0]
+
+
+class HolderWatch:
+    """Who holds a run, for those who look again and again: a dead holder on another host is found out in time."""
+
+    def __init__(self, run: RunDir, patience_s: float = PATIENCE_S) -> None:
+        self._run, self._heart = run, Heart(patience_s)
+
+    def look(self) -> Claim | None:
+        """Return who works on the run now, or None."""
+        claim = holder_of(self._run)
+        return None if claim is None or (not claim.here() and self._heart.stopped(claim)) else claim
+
+    def doubtful(self) -> bool:
+        """Return whether only more looks can tell if the holder lives.
+
+        Clocks of hosts are compared only to see whether to look longer, never to see whether a holder lives.
+        """
+        claim = self.look()
+        if claim is None or claim.here() or self._heart.moved:
+            return False
+        return abs(time.time() - claim.heard) > PATIENCE_S
+
+
+def living_holders(runs: Sequence[RunDir], patience_s: float = PATIENCE_S) -> list[Claim | None]:
+    """Return who works on each run, once it is known of all; it takes a moment only where one was not heard lately."""
+    watches = [HolderWatch(run, patience_s) for run in runs]
+    while sum(watch.doubtful() for watch in watches):  # All are looked at each time: their hearts are timed by it.
+        time.sleep(POLL_S)
+    return [watch.look() for watch in watches]
+
+
+def _wait_free(run: RunDir, queue: Queue, tell: Tell) -> int:
+    """Return the highest number once nobody holds the run. Raises UserError if somebody does and will."""
+    heart, told, patient_until = Heart(), "", time.monotonic() + ORPHAN_S
+    while True:
+        number, claim = queue.highest()
+        if claim is None or claim.released:
+            return number
+        if claim.gone() or (heart.stopped(claim) and not claim.here()):
+            tell(f"{claim}, which worked on {_shown(run)}, is gone; going on from what is saved")
+            return number
+        wait = _worth_waiting(claim, heart, patient=time.monotonic() < patient_until)
+        if not wait:
+            raise UserError(_refusal(run, claim))
+        if wait != told:
+            tell(wait)
+        told = wait
+        time.sleep(POLL_S)
+
+
+def _worth_waiting(claim: Claim, heart: Heart, *, patient: bool) -> str:
+    """Return what to tell a person who waits for this holder; nothing if it works and will go on."""
+    if claim.here():
+        orphaned = not claim.process.alive() and patient
+        return f"the command before ({claim}) is gone; waiting until its controller has left" if orphaned else ""
+    return "" if heart.moved else f"held by {claim}; waiting up to {PATIENCE_S:.0f} s to see whether it lives"
+
+
+def _refusal(run: RunDir, claim: Claim) -> str:
+    since, shown = time.strftime("%Y-%m-%d %H:%M", time.localtime(claim.since)), _shown(run)
+    return (f"{shown}: being worked on by {claim} since {since}, and a run has one controller. "
+            f"`launcher status {shown}` shows it, `launcher stop {shown}` stops it.")
+
+
+def _shown(run: RunDir) -> str:
+    """Return the run's path as a person here would type it."""
+    return str(run.path.relative_to(Path.cwd())) if run.path.is_relative_to(Path.cwd()) else run.url
