@@ -1,12 +1,15 @@
 """What is asked of the controller while it works: to go, to stop, to stop at once.
 
 The supervisor writes JSON lines to the controller's standard input; signals reach it as well where a batch system
-sends them to every process. All become one `Go` and one `StopRequested` that the controller looks at.
+sends them to every process; `launcher stop` leaves a file in the run directory. All become one `Go` and one
+`StopRequested` that the controller looks at: the reason of the first notice, the earliest deadline of all.
 """
 
 import signal
 import sys
 import threading
+import time
+from contextlib import suppress
 from types import FrameType
 from typing import IO, Literal
 
@@ -17,7 +20,13 @@ from launcher.core.document import Document
 from launcher.core.events import StopReason, StopRequested
 from launcher.core.recipe_running import CheckpointPolicy, ClusterWish
 from launcher.core.run_plan import RunPlan
+from launcher.core.stopping import merged
+from launcher.storage.lock import token_of
+from launcher.storage.run_dir import RunDir
+from launcher.storage.stop_file import clear_stops, stops_asked
 
+WATCH_S = 1.0
+"""Between looks into the run directory, which may lie on a slow file system."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 
 
@@ -29,6 +38,8 @@ class Go(Document):
     cache: str
     plan: RunPlan
     attempt: int
+    token: int = 0
+    """Of the run's lease: which requests in the run directory are meant for this controller."""
     placed: AttemptPlan | None
     """None on an existing cluster: only there is it known what nodes there are."""
     wish: ClusterWish = ClusterWish()
@@ -57,15 +68,30 @@ class Requests:
     """Collects what is asked, from any thread or signal handler."""
 
     def __init__(self) -> None:
-        self.stop: StopRequested | None = None
         self.at_once = False
         self.orphaned = False
+        self._notices: list[StopRequested] = []
         self._go: Go | None = None
         self._settled = threading.Event()
+
+    @property
+    def stop(self) -> StopRequested | None:
+        """Return the one request that all notices so far come to."""
+        return merged(*self._notices)
 
     def listen(self, lines: IO[str]) -> None:
         """Read the supervisor's lines in a thread, until it closes them or dies."""
         threading.Thread(target=self._read, args=(lines,), name="requests", daemon=True).start()
+
+    def watch_run(self, run: RunDir, token: int) -> None:
+        """Look from a thread for what is asked in the run directory of the holder of this token, and for a later one.
+
+        The first look is taken before this returns: what was asked before the attempt began stops it.
+        """
+        with suppress(OSError, ValueError):
+            clear_stops(run, token)
+        self._look(run, token)
+        threading.Thread(target=self._watch, args=(run, token), name="stop files", daemon=True).start()
 
     def take_signals(self) -> None:
         """Make signals stop requests. Call from the main thread; once more after `ray.init`, which takes SIGTERM."""
@@ -79,8 +105,28 @@ class Requests:
 
     def ask_stop(self, reason: StopReason) -> None:
         """Ask for a stop from inside; the first reason stands."""
-        self.stop = self.stop or StopRequested(reason=reason, deadline=None)
+        self._notice(StopRequested(reason=reason, deadline=None))
+
+    def _notice(self, request: StopRequested, *, at_once: bool = False) -> None:
+        # Appended and not replaced: a signal handler that comes between must lose no notice, and can wait for no lock.
+        if request not in self._notices:
+            self._notices.append(request)
+        self.at_once = self.at_once or at_once
         self._settled.set()
+
+    def _watch(self, run: RunDir, token: int) -> None:
+        while True:
+            time.sleep(WATCH_S)
+            self._look(run, token)
+
+    def _look(self, run: RunDir, token: int) -> None:
+        # A file system that fails for a while, or a file that is no request, must not end the watch.
+        with suppress(OSError, ValueError):
+            for asked in stops_asked(run, token):
+                self._notice(asked.request, at_once=asked.at_once)
+            if token_of(run) > token:
+                # Another host took this run over: what is done here from now on does not count.
+                self._notice(StopRequested(reason="orphaned", deadline=None), at_once=True)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self.ask_stop("signal")
@@ -92,9 +138,7 @@ class Requests:
                 self._go = line
                 self._settled.set()
             else:
-                self.stop = self.stop or line.request
-                self.at_once = self.at_once or line.at_once
-                self._settled.set()
+                self._notice(line.request, at_once=line.at_once)
         self.orphaned = True
         self.ask_stop("orphaned")
 
