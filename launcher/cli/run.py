@@ -112,7 +112,7 @@ class Launch:
                 if (amendment := begin_run(self.run, go.plan, self.text, self.submission)) is not None:
                     console.print(f"the plan is amended from step {amendment.from_step} on:\n{amendment.reason}",
                                   highlight=False, markup=False, soft_wrap=True)
-                supervisor.go(go.model_copy(update={"attempt": next_attempt(self.run)}))
+                supervisor.go(go.model_copy(update={"attempt": next_attempt(self.run), "token": lease.token}))
                 return watch(console, self.run, self.shown, supervisor)
             finally:
                 lease.release()

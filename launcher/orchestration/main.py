@@ -72,6 +72,7 @@ def attempt(go: Go, requests: Requests, place: Place) -> int:
     stopwatch.begin("imports", process_id().started)
     try:
         _record_start(run, go, journal)
+        requests.watch_run(run, go.token)
         if requests.stop is not None:
             return _record_stopped(journal, requests.stop)
         agents, placed = place(go, stopwatch)
