@@ -14,6 +14,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from launcher.core.pace import Pulse
 from launcher.storage.mailbox import Mailbox
 from launcher.storage.process_id import ProcessId, process_id
 
@@ -27,6 +28,10 @@ to the system each time their pages fault in anew. Seen: runs of one recipe at 0
 UNKNOWN_EXIT = 255
 """The status of an adopted worker whose parent died before it could write it down."""
 POLL_S = 0.02
+SILENT_S = 2.0
+"""From here on the state of a worker that shows no heartbeat is asked for."""
+GAP_S = 5.0
+"""Looks further apart say nothing about the time between: the whole machine may have been stopped."""
 
 
 def worker_environment(slot: int, threads: int, device: str) -> dict[str, str]:
@@ -53,6 +58,8 @@ class WorkerProcess:
         self._child = child
         self._reaper = threading.Thread(target=self._reap, daemon=True) if child else None
         self._gone_since: float | None = None
+        self._beat: dict[str, object] | None = None
+        self._beat_at = self._looked_at = 0.0
         if self._reaper:
             self._reaper.start()
 
@@ -88,6 +95,26 @@ class WorkerProcess:
         # Its parent writes the letter within milliseconds, unless the parent is gone as well.
         self._gone_since = self._gone_since or time.monotonic()
         return UNKNOWN_EXIT if time.monotonic() - self._gone_since > 1.0 else None
+
+    def pulse(self) -> Pulse | None:
+        """Return the last heartbeat and its age since this process saw it, or None before the first."""
+        beat, now = self.mailbox.heartbeat(), time.monotonic()
+        if beat is not self._beat or now - self._looked_at > GAP_S:
+            self._beat, self._beat_at = beat, now
+        self._looked_at = now
+        if beat is None:
+            return None
+        age_s = now - self._beat_at
+        told = {name: beat[name] for name in ("phase", "step", "work")} | {"age_s": age_s}
+        return Pulse.model_validate(told | {"process": self.process.state() if age_s > SILENT_S else ""})
+
+    def dump_stacks(self) -> bool:
+        """Ask the worker to write the stacks of its threads; return whether it could be asked.
+
+        It can even while a call into C holds the interpreter, but not while it is stopped. Before its first heartbeat
+        the signal would end it.
+        """
+        return self.mailbox.heartbeat() is not None and self.process.signal(signal.SIGUSR1)
 
     def let_go(self) -> None:
         """Close the lifeline: unless somebody else holds it, the worker takes itself for an orphan and leaves."""

@@ -1,8 +1,15 @@
-"""What a worker tells: events and heartbeats into its mailbox. Nobody is called; whoever started the worker looks."""
+"""What a worker tells: events and heartbeats into its mailbox. Nobody is called; whoever started the worker looks.
+
+A thread beats as long as Python runs; the loop only says where it is. So a heartbeat that stops means a process that is
+stopped or a call that holds the interpreter, and one that goes on without getting further means waiting.
+"""
 
 import os
+import threading
 import time
 import traceback
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 
 from launcher.core.errors import UserError
 from launcher.core.events import Event
@@ -10,7 +17,7 @@ from launcher.core.failure import FailureKind, WorkerFailure
 from launcher.storage.mailbox import Mailbox
 
 BEAT_S = 0.5
-"""Between heartbeats: a hang is judged in seconds, and a file a step would cost short steps a percent."""
+"""Between heartbeats: a hang is judged in seconds, and each takes a tenth of a millisecond from the step."""
 
 
 class Reporter:
@@ -19,8 +26,23 @@ class Reporter:
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
         self.rank, self.node = 0, ""
-        self.phase_name, self.step = "imports", 0
-        self._beaten = 0.0
+        # One value, replaced as a whole: the heartbeat's thread reads it at any moment.
+        self._where = ("imports", 0)
+        self._work = 0
+
+    @property
+    def step(self) -> int:
+        """Return the step that this rank is in."""
+        return self._where[1]
+
+    @property
+    def phase_name(self) -> str:
+        """Return the phase that this rank is in."""
+        return self._where[0]
+
+    def start_beating(self) -> None:
+        """Show from now on that the process lives."""
+        threading.Thread(target=self._beat_for_ever, name="heartbeat", daemon=True).start()
 
     def place(self, rank: int, node: str) -> None:
         """Say which rank this is, once the orders are known."""
@@ -35,17 +57,24 @@ class Reporter:
         self._mailbox.report({"event": name, "time": time.time(), **fields})
 
     def phase(self, name: str, step: int) -> None:
-        """Enter a phase of a step."""
-        self.phase_name, self.step = name, step
-        self._mailbox.beat(name, step)
+        """Enter a phase of a step, and say so."""
+        self._where = (name, step)
         self.tell("phase", phase=name, step=step)
 
-    def beat(self, step: int) -> None:
-        """Show now and then that the rank is alive and which step it is in."""
-        self.step = step
-        if (now := time.monotonic()) - self._beaten >= BEAT_S:
-            self._beaten = now
-            self._mailbox.beat(self.phase_name, step)
+    def beat(self, step: int, phase: str = "step") -> None:
+        """Enter a part of a step. On the path of every step: the heartbeat's thread tells it."""
+        self._where = (phase, step)
+
+    @contextmanager
+    def during(self, phase: str, step: int) -> Generator[None]:
+        """Be in a phase within another one."""
+        before, self._where = self._where, (phase, step)
+        yield
+        self._where = before  # not after an error: that is where it failed
+
+    def progress(self) -> None:
+        """Show that something came of a long phase: a batch was evaluated, a piece was written. From any thread."""
+        self._work += 1
 
     def failed(self, error: BaseException) -> None:
         """Report how this rank failed."""
@@ -54,6 +83,14 @@ class Reporter:
                                 message=f"{type(error).__name__}: {error}".strip(), step=self.step,
                                 phase=self.phase_name)
         self._mailbox.report({"event": "failed", "time": time.time(), **failure.model_dump(mode="json")})
+
+    def _beat_for_ever(self) -> None:
+        rest = threading.Event()
+        while True:
+            # A full disk: the loop's next event tells it better than this thread could.
+            with suppress(OSError):
+                self._mailbox.beat(*self._where, self._work)
+            rest.wait(BEAT_S)
 
 
 def kind_of(error: BaseException) -> FailureKind:

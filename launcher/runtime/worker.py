@@ -14,8 +14,10 @@ from typing import NoReturn
 from launcher.core.attempt import WorkerOrders
 from launcher.core.errors import FAILED, FINISHED, YIELDED
 from launcher.runtime.reporter import Reporter
+from launcher.runtime.stacks import forget_empty, write_stacks_to
 from launcher.runtime.stop import StopFlag
 from launcher.storage.mailbox import Mailbox
+from launcher.storage.run_dir import RunDir
 
 # A standby may wait for as long as another attempt runs; it leaves when its lifeline closes.
 ORDERS_TIMEOUT_S = 365 * 86400.0
@@ -25,6 +27,8 @@ def leave(code: int) -> NoReturn:
     """End the process at once: destructors of half-dead process groups hang, and everything is flushed."""
     sys.stdout.flush()
     sys.stderr.flush()
+    with suppress(OSError):
+        forget_empty()
     os._exit(code)
 
 
@@ -33,14 +37,20 @@ def main(folder: str) -> NoReturn:
     mailbox = Mailbox(folder)
     reporter, stop = Reporter(mailbox), StopFlag(mailbox)
     stop.install()
+    # In this order: a heartbeat says that the signal for stacks may be sent.
+    write_stacks_to(mailbox.stacks)
+    reporter.start_beating()
     try:
         from launcher.runtime import session  # the slow imports: torch, transformers, deepspeed
 
         reporter.tell("ready")
-        orders = mailbox.wait("orders", alive=stop.alive, timeout_s=ORDERS_TIMEOUT_S)
-        if orders is None:
+        reporter.beat(0, "ready")
+        letter = mailbox.wait("orders", alive=stop.alive, timeout_s=ORDERS_TIMEOUT_S)
+        if letter is None:
             leave(YIELDED)
-        outcome, step = session.run(WorkerOrders.model_validate(orders), mailbox, reporter, stop)
+        orders = WorkerOrders.model_validate(letter)
+        write_stacks_to(RunDir(orders.run_dir).rank_stacks(orders.attempt.attempt, orders.rank))
+        outcome, step = session.run(orders, mailbox, reporter, stop)
     except BaseException as error:
         # Whatever it was, the starter must learn it; a report that cannot be written must not hide the exit code.
         with suppress(OSError):

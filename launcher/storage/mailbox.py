@@ -1,7 +1,7 @@
 """The mailbox: a node-local folder per worker, the only door between a worker and whoever started it.
 
     orders.json, rendezvous.json, stop.json   written by the starter, replaced atomically, read by the worker
-    events.jsonl, heartbeat.json              written by the worker, read by the starter
+    events.jsonl, heartbeat.json, stacks.txt  written by the worker, read by the starter
     lifeline                                  a FIFO that the starter holds open; when it closes the worker is an orphan
     process.json, exit.json                   written by the worker's parent: its pid and start time, and how it ended
 
@@ -30,6 +30,8 @@ class Mailbox:
         self.folder = Path(folder)
         self._read = 0
         self._rest = b""
+        self._beaten: tuple[int, int] | None = None
+        self._heartbeat: dict[str, Any] | None = None
 
     def create(self) -> "Mailbox":
         """Make the folder and its lifeline; the starter does this before the worker exists."""
@@ -41,6 +43,11 @@ class Mailbox:
     def lifeline(self) -> Path:
         """Return the FIFO's path."""
         return self.folder / "lifeline"
+
+    @property
+    def stacks(self) -> Path:
+        """Return where a worker without orders writes its stacks when asked."""
+        return self.folder / "stacks.txt"
 
     def deliver(self, letter: str, content: Document | dict[str, Any]) -> None:
         """Put a letter (orders, rendezvous, stop, process, exit) into the mailbox, replacing one of the same name."""
@@ -87,6 +94,18 @@ class Mailbox:
         *lines, self._rest = (self._rest + data).split(b"\n")
         return [json.loads(line) for line in lines]
 
-    def beat(self, phase: str, step: int) -> None:
-        """Say that the worker is alive, and in what phase of which step."""
-        self.deliver("heartbeat", {"phase": phase, "step": step, "time": time.time()})
+    def beat(self, phase: str, step: int, work: int) -> None:
+        """Say that the worker is alive, in what phase of which step, and its count of signs of progress."""
+        content = json.dumps({"phase": phase, "step": step, "work": work, "time": time.time()})
+        # A folder that is gone was removed by its starter, and must not come back.
+        write_atomic(self.folder / "heartbeat.json", (content.encode(),), durable=False, make_folder=False)
+
+    def heartbeat(self) -> dict[str, Any] | None:
+        """Return the worker's last heartbeat, the same object until there is another; None before the first."""
+        try:
+            found = os.stat(self.folder / "heartbeat.json")  # noqa: PTH116  (five times a second for every worker)
+            if (mark := (found.st_ino, found.st_mtime_ns)) != self._beaten:
+                self._heartbeat, self._beaten = self.look("heartbeat"), mark
+        except FileNotFoundError:
+            return None
+        return self._heartbeat

@@ -27,6 +27,11 @@ class ProcessId(Document):
         found = _stat(self.pid)
         return found is not None and found[0] not in "ZX" and abs(found[1] - self.started) < _TOLERANCE_S
 
+    def state(self) -> str:
+        """Return what /proc calls this very process's state (R, S, D, T, Z), or nothing if it is gone."""
+        found = _stat(self.pid)
+        return found[0] if found is not None and abs(found[1] - self.started) < _TOLERANCE_S else ""
+
     def signal(self, number: int) -> bool:
         """Send a signal to this very process; return whether it was there."""
         if not self.alive():

@@ -4,7 +4,8 @@
     plan.json                 the plan
     amendments/0001.json      changes of the plan
     journal.jsonl             every event
-    attempts/003/             attempt.json, journal.jsonl, controller.log, node-0.log, rank-000.log
+    attempts/003/             attempt.json, journal.jsonl, controller.log, node-0.log, rank-000.log,
+                              rank-000.stacks
     checkpoints/              named by `storage.checkpoints`
     model/                    the exported result
 """
@@ -47,3 +48,7 @@ class RunDir:
     def rank_log(self, attempt: int, rank: int) -> Path:
         """Return the path of a rank's log."""
         return self.attempt_path(attempt, f"rank-{rank:03d}.log")
+
+    def rank_stacks(self, attempt: int, rank: int) -> Path:
+        """Return the path of the file that a rank's stacks are written to when it hangs or crashes."""
+        return self.attempt_path(attempt, f"rank-{rank:03d}.stacks")

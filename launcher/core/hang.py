@@ -1,0 +1,183 @@
+"""Which rank hangs: learnt from the heartbeats of all ranks, against how long each phase of this run usually takes.
+
+Pure. Decides when waiting has become a hang and who is to blame. Reading heartbeats is the agents', looking at stacks
+and ending the attempt the controller's.
+
+All ranks share collectives, so the whole gang goes at the pace of the rank that is furthest back: what is timed, and
+compared with the past, is how long the gang's rear stays where it is. Ranks further on only wait and are never blamed.
+A rank whose heartbeat thread is silent is named whatever the others do.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from launcher.core.failure import FailureKind, WorkerFailure
+from launcher.core.pace import LEARNT, STEP, Place, Pulse, Usual, timed_as
+
+SLOW_TO_BEAT = frozenset({"imports", "ready", "loading"})
+PROCESS = {"T": "the process is stopped (SIGSTOP, or a debugger)", "t": "the process is held by a debugger",
+           "D": "the process waits for a disk or a driver and cannot be interrupted"}
+HELD = "the process lives but Python does not get on: a call into C holds the interpreter"
+
+
+@dataclass(frozen=True, slots=True)
+class HangLimits:
+    """How long is too long."""
+
+    floor_s: float = 10.0
+    """Nothing is called stuck sooner, however short it usually is."""
+    storage_floor_s: float = 120.0
+    """The same while saving: network storage may pause for a minute and come back."""
+    factor: float = 5.0
+    """How many times the usual (p99) duration of a phase."""
+    first_s: float = 30 * 60.0
+    """For a phase that was never completed: a large model loads for 20 minutes, a first step may compile kernels."""
+    silent_s: float = 10.0
+    """Without a heartbeat; there are two a second."""
+    silent_loading_s: float = 120.0
+    """The same during imports and loading, where a call into C may hold the interpreter for long."""
+    notice_s: float = 1.0
+    """Taken off each limit: what passes until a heartbeat and a look at it have told."""
+    gap_s: float = 5.0
+    """Between two looks no more than this counts: the machine slept, or nobody was there to look."""
+
+
+class Worker(Protocol):
+    """What must be known of a worker."""
+
+    @property
+    def rank(self) -> int: ...  # noqa: D102
+    @property
+    def node(self) -> str: ...  # noqa: D102
+    @property
+    def exit_code(self) -> int | None: ...  # noqa: D102
+    @property
+    def pulse(self) -> Pulse | None: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Stalled:
+    """A rank that hangs."""
+
+    rank: int
+    node: str
+    phase: str
+    step: int
+    seconds: float
+    why: str
+
+    def failure(self) -> WorkerFailure:
+        """Return this as what ended the attempt."""
+        return WorkerFailure(rank=self.rank, node=self.node, kind=FailureKind.STALL, message=self.why,
+                             step=self.step, phase=self.phase)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A worker that lives and has a heartbeat."""
+
+    rank: int
+    node: str
+    pulse: Pulse
+
+    def stalled(self, seconds: float, why: str) -> Stalled:
+        return Stalled(self.rank, self.node, self.pulse.phase, self.pulse.step, seconds, why)
+
+    def silent(self, age: float) -> Stalled:
+        return self.stalled(age, f"no heartbeat for {age:.0f} s: {PROCESS.get(self.pulse.process, HELD)}")
+
+
+def _nothing() -> Mapping[str, Usual]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What is known of one attempt's pace. Its clock counts seconds that were watched: a machine's sleep is not."""
+
+    limits: HangLimits = HangLimits()
+    usual: Mapping[str, Usual] = field(default_factory=_nothing)
+    workers: tuple[_Seen, ...] = ()
+    """At the last look."""
+    looked: float | None = None
+    """The moment of the last look."""
+    clock: float = 0.0
+    """Seconds watched so far."""
+    unbroken: float = 0.0
+    """The clock when looks last came too far apart."""
+    rear: Place | None = None
+    work: int = 0
+    entered: float = 0.0
+    """The clock when the rear entered its step, or its phase outside steps; negative where nobody saw it enter."""
+    stirred: float = 0.0
+    """The clock when the rear last showed progress."""
+
+    def look(self, now: float, seen: Iterable[Worker]) -> "Watch":
+        """Return what is known after another look at all workers."""
+        workers = tuple(_Seen(worker.rank, worker.node, worker.pulse) for worker in seen
+                        if worker.exit_code is None and worker.pulse is not None)
+        passed, broken = self._passed(now)
+        clock = self.clock + passed
+        looked = replace(self, workers=workers, looked=now, clock=clock, unbroken=clock if broken else self.unbroken)
+        rear = min((worker.pulse.place for worker in workers), default=None)
+        work = sum(worker.pulse.work for worker in workers)
+        if rear == self.rear and work == self.work and not broken:
+            return looked
+        if rear is not None and self.rear is not None and rear.span == self.rear.span:
+            return replace(looked, rear=rear, work=work, stirred=clock, entered=-1.0 if broken else self.entered)
+        usual = self.usual if broken or self.entered < 0 else self._learn(rear, clock)
+        return replace(looked, rear=rear, work=work, stirred=clock, entered=clock, usual=usual)
+
+    def limit(self, phase: str) -> float:
+        """Return how long the gang's rear may stay in a phase, or a step, without a sign of progress."""
+        usual = self.usual.get(timed_as(phase))
+        if usual is None:
+            return self.limits.first_s
+        floor = self.limits.storage_floor_s if phase == "saving" else self.limits.floor_s
+        return max(floor, self.limits.factor * usual.p99)
+
+    def stalled(self, now: float) -> tuple[Stalled, ...]:
+        """Return the ranks that hang: those that are silent, otherwise those that all others wait for."""
+        passed, limits = self._passed(now)[0], self.limits
+        # What an agent says of the time before a gap does not count either.
+        ages = {each.rank: min(each.pulse.age_s, self.clock - self.unbroken) + passed for each in self.workers}
+        silent = [each for each in self.workers if ages[each.rank] >= self._silence(each) - limits.notice_s]
+        quiet = self.clock + passed - self.stirred
+        if not silent and self.rear is not None and quiet >= self.limit(self.rear.phase) - limits.notice_s:
+            # A silent rank's last heartbeat is a little younger than what it tells, and the peers look like it.
+            silent = [each for each in self.workers if ages[each.rank] >= limits.silent_s / 2]
+            if not silent:
+                why = self._slow(self.rear, quiet)
+                return tuple(each.stalled(quiet, why) for each in self.workers if each.pulse.place == self.rear)
+        return tuple(each.silent(ages[each.rank]) for each in silent)
+
+    def _passed(self, now: float) -> tuple[float, bool]:
+        """Return the seconds since the last look as far as they count, and whether looks came too far apart."""
+        if self.looked is None:
+            return 0.0, True
+        # A clock that was set back is no measure either.
+        passed = now - self.looked
+        return min(max(0.0, passed), self.limits.gap_s), not 0.0 <= passed <= self.limits.gap_s
+
+    def _learn(self, rear: Place | None, clock: float) -> Mapping[str, Usual]:
+        """Return the usual durations with what the rear has just completed."""
+        before = self.rear
+        if rear is None or before is None or before.timed not in LEARNT:
+            return self.usual
+        learnt, steps = dict(self.usual), rear.done - before.done
+        if before.timed != STEP:
+            learnt[before.timed] = learnt.get(before.timed, Usual()).add(clock - self.entered)
+        if steps > 0:
+            # Short steps that began and ended since the last look, beside the end of a phase, took no longer than that.
+            took = clock - (self.entered if before.timed == STEP else self.clock)
+            learnt[STEP] = learnt.get(STEP, Usual()).add(took / steps)
+        return learnt
+
+    def _silence(self, worker: _Seen) -> float:
+        return self.limits.silent_loading_s if worker.pulse.phase in SLOW_TO_BEAT else self.limits.silent_s
+
+    def _slow(self, rear: Place, quiet: float) -> str:
+        usual, what = self.usual.get(rear.timed), "a step" if rear.timed == STEP else rear.phase
+        known = f"{what} usually takes {usual.p99:.1f} s" if usual else f"this is the first time of {what}"
+        return f"no progress for {quiet:.0f} s; {known}"
