@@ -2,26 +2,37 @@
 
     checkpoints/.staging/003/step-00001200/   being written by attempt 3
     checkpoints/step-00001200/                committed: rank files, their indexes and manifest.json
+    checkpoints/.deleting-step-00001200/      on its way out
     checkpoints/.rejected/                    found damaged, kept for people to look at
 
 A commit is the rename of the complete, fsynced folder. An attempt that begins puts up a fence and takes older attempts'
 staging folders away, so that one that is believed dead and is not can neither rename what it wrote nor write anew. What
-to keep is `core.saving`.
+to keep is `core.saving`, what is read of a checkpoint `storage.checkpoint_folder`.
 """
 
 import errno
+import re
 import shutil
 from collections.abc import Callable
-from hashlib import blake2b
 from pathlib import Path
 
 from launcher.core.errors import PlatformError
-from launcher.core.manifest import Area, FileIndex, Manifest, Piece, RankFile, is_sealed
+from launcher.core.manifest import Area, FileIndex, Manifest, Piece, RankFile
+from launcher.storage.checkpoint_folder import (
+    MANIFEST,
+    has_manifest,
+    index_digest,
+    index_in,
+    manifest_in,
+    reading,
+    verify_in,
+)
 from launcher.storage.files import sync_folder, write_atomic
 from launcher.storage.run_dir import RunDir
-from launcher.storage.slice_files import Damaged, verify_file
+from launcher.storage.slice_files import Damaged
 
-MANIFEST = "manifest.json"
+LEAVING = ".deleting-"
+NAME = re.compile(r"step-\d{8,}")
 NOTHING_LEFT = ("no checkpoint of this run can be read any more; what was rejected, and why, is in the journal and in "
                 "checkpoints/.rejected. Start anew with another --run-dir.")
 """A run that ever saved never silently begins again."""
@@ -71,7 +82,7 @@ class Checkpoints:
         """Put a rank file's index beside it and return how the manifest names the two."""
         text = FileIndex(block=block, areas=areas, pieces=pieces).model_dump_json().encode()
         write_atomic(folder / f"{name}.json", (text,), make_folder=False)
-        return RankFile(name=name, bytes=size, index_digest=_digest(text))
+        return RankFile(name=name, bytes=size, index_digest=index_digest(text))
 
     def commit(self, manifest: Manifest) -> None:
         """Make the checkpoint exist. Raises OSError if another attempt has taken its folder away."""
@@ -84,25 +95,12 @@ class Checkpoints:
         sync_folder(self._folder)
 
     def committed(self) -> list[int]:
-        """Return the steps of all committed checkpoints, newest first."""
-        steps = [int(path.parent.name.removeprefix("step-")) for path in self._folder.glob(f"step-*/{MANIFEST}")]
-        return sorted(steps, reverse=True)
+        """Return the steps of all committed checkpoints, newest first. Raises PlatformError if that cannot be told."""
+        return [step for step in self._steps() if has_manifest(self.folder(step))]
 
     def manifest(self, step: int) -> Manifest:
-        """Return a checkpoint's manifest, the sizes of its files compared. Raises Damaged."""
-        folder = self.folder(step)
-        try:
-            text = (folder / MANIFEST).read_bytes()
-            manifest = Manifest.from_json(text)
-            if not is_sealed(text):
-                raise Damaged(f"{MANIFEST} is damaged")
-            for file in manifest.files:
-                if (size := (folder / file.name).stat().st_size) != file.bytes:
-                    raise Damaged(f"{file.name} has {size} bytes where {file.bytes} were written")
-        except FileNotFoundError as error:
-            raise Damaged(f"{Path(error.filename).name} is missing") from None
-        except ValueError:
-            raise Damaged(f"{MANIFEST} is not a manifest") from None
+        """Return a checkpoint's manifest, the sizes of its files compared. Raises Damaged or PlatformError."""
+        manifest = manifest_in(self.folder(step))
         if manifest.step != step:
             raise Damaged(f"{MANIFEST} is of step {manifest.step}")
         if self._chain is not None and self._chain(step) != manifest.chain:
@@ -113,8 +111,9 @@ class Checkpoints:
         """Return the newest step with a manifest and files of the right sizes; None if none was ever committed.
 
         `saved` is the step that was committed last, as the journal has it: it must not be missed in silence. What is
-        not whole is put aside and told. Raises PlatformError if nothing whole is left.
+        not whole is put aside and told. Raises PlatformError if nothing whole is left, or something cannot be read.
         """
+        self._put_aside_without_manifest(rejected)
         found = self.committed()
         aside = {path.name.rpartition("-")[0] for path in self._folder.glob(".rejected/*")}
         if saved is not None and not found and not aside:
@@ -132,20 +131,14 @@ class Checkpoints:
         return None
 
     def index(self, step: int, file: RankFile) -> FileIndex:
-        """Return what is in one rank's file. Raises Damaged."""
-        try:
-            text = (self.folder(step) / f"{file.name}.json").read_bytes()
-        except FileNotFoundError:
-            raise Damaged(f"{file.name}.json is missing") from None
-        if _digest(text) != file.index_digest:
-            raise Damaged(f"{file.name}.json is damaged")
-        return FileIndex.from_json(text)
+        """Return what is in one rank's file. Raises Damaged or PlatformError."""
+        return index_in(self.folder(step), file)
 
     def verify(self, step: int) -> Manifest:
-        """Read all of a checkpoint and check every block; return its manifest. Raises Damaged."""
+        """Read all of a checkpoint and check every block; return its manifest. Raises Damaged or PlatformError."""
         manifest = self.manifest(step)
         for file in manifest.files:
-            verify_file(self.folder(step) / file.name, self.index(step, file))
+            verify_in(self.folder(step), file)
         return manifest
 
     def reject(self, step: int) -> Path:
@@ -159,22 +152,31 @@ class Checkpoints:
         return place
 
     def delete(self, step: int) -> None:
-        """Remove a checkpoint: its manifest first, so that it is never half there."""
-        folder = self.folder(step)
-        (folder / MANIFEST).unlink(missing_ok=True)
-        sync_folder(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+        """Remove a checkpoint: by one atomic act, so that it is never half there, and then its files."""
+        leaving = self._folder / f"{LEAVING}{_name(step)}"
+        # One of the same step may be left from a deletion that was cut short, before the run went back behind it.
+        shutil.rmtree(leaving, ignore_errors=True)
+        self.folder(step).rename(leaving)
+        sync_folder(self._folder)
+        shutil.rmtree(leaving, ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove what a deletion that was cut short has left: folders without a manifest."""
-        for folder in self._folder.glob("step-*"):
-            if not (folder / MANIFEST).exists():
-                shutil.rmtree(folder, ignore_errors=True)
+        """Remove what deletions that were cut short have left."""
+        for folder in self._folder.glob(f"{LEAVING}*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _steps(self) -> list[int]:
+        """Return the steps of all folders of checkpoints, newest first."""
+        with reading():
+            names = [path.name for path in self._folder.iterdir()] if self._folder.exists() else []
+        return sorted((int(name[len("step-"):]) for name in names if NAME.fullmatch(name)), reverse=True)
+
+    def _put_aside_without_manifest(self, rejected: Callable[[int, str], None]) -> None:
+        # A commit brings it and a deletion takes it along, so it was lost; the rest may still be worth something.
+        for step in set(self._steps()) - set(self.committed()):
+            self.reject(step)
+            rejected(step, f"{MANIFEST} is missing")
 
 
 def _name(step: int) -> str:
     return f"step-{step:08d}"
-
-
-def _digest(text: bytes) -> str:
-    return blake2b(text, digest_size=16).hexdigest()

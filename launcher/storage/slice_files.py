@@ -113,6 +113,9 @@ def _opened(path: Path) -> Generator[int]:
         raise Damaged(f"{path.name} is missing") from None
     try:
         yield descriptor
+    except OSError as error:
+        error.filename = error.filename or str(path)  # reading by descriptor does not say of which file
+        raise
     finally:
         os.close(descriptor)
 

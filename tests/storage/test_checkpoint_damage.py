@@ -1,5 +1,6 @@
 """Whatever happens to the files of a checkpoint is found out before a byte of it is used."""
 
+import errno
 import json
 import os
 import random
@@ -150,6 +151,54 @@ def test_one_that_was_put_aside_is_told_once(checkpoints: Checkpoints) -> None:
     for _ in range(2):
         assert checkpoints.newest(lambda step, reason: told.append(step), 8) == 4
     assert told == [8]
+
+
+def test_a_checkpoint_that_lost_its_manifest_is_put_aside_with_its_data(checkpoints: Checkpoints) -> None:
+    data = (checkpoints.folder(8) / DATA).read_bytes()
+    (checkpoints.folder(8) / MANIFEST).unlink()
+    told: list[tuple[int, str]] = []
+    checkpoints.sweep()
+    assert checkpoints.newest(lambda step, reason: told.append((step, reason)), 8) == 4
+    assert told == [(8, f"{MANIFEST} is missing")]
+    assert (checkpoints.folder(4).parent / ".rejected/step-00000008-0" / DATA).read_bytes() == data
+
+
+def test_a_deletion_that_was_cut_short_leaves_nothing(checkpoints: Checkpoints,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as killed:
+        killed.setattr(shutil, "rmtree", lambda *_, **__: None)
+        checkpoints.delete(8)
+    everything = checkpoints.folder(8).parent
+    assert checkpoints.committed() == [4] and len(list(everything.iterdir())) == 3
+    commit(checkpoints, 8)
+    checkpoints.delete(8)
+    checkpoints.sweep()
+    assert checkpoints.newest(lambda step, reason: pytest.fail(reason)) == 4
+    assert sorted(path.name for path in everything.iterdir()) == [".staging", "step-00000004"]
+
+
+@pytest.mark.parametrize(("name", "read"), [(MANIFEST, "newest"), (INDEX, "verify"), (DATA, "verify")])
+def test_what_cannot_be_read_is_told_and_not_put_aside(checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch,
+                                                       name: str, read: str) -> None:
+    def read_bytes(path: Path) -> bytes:
+        if path.name == name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return path.open("rb").read()
+
+    def pread(*_: int) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    if name == DATA:
+        monkeypatch.setattr(os, "pread", pread)
+    with pytest.raises(PlatformError, match=rf"step-00000008/{name}: cannot be read: Input/output error"):
+        checkpoints.newest(lambda step, reason: pytest.fail(reason)) if read == "newest" else checkpoints.verify(8)
+    assert checkpoints.committed() == [8, 4]
+
+
+def test_folders_that_people_make_are_no_checkpoints(checkpoints: Checkpoints) -> None:
+    shutil.copytree(checkpoints.folder(8), checkpoints.folder(8).with_name("step-00000008-copy"))
+    assert checkpoints.committed() == [8, 4]
 
 
 def test_a_part_is_read_without_the_rest_and_checked(checkpoints: Checkpoints) -> None:

@@ -1,9 +1,11 @@
 """Loading a checkpoint into a fresh engine, whatever the number of ranks that saved it.
 
 Each rank reads the slices it holds and nothing else, checks what it reads, and all agree before anything is used. A
-checkpoint that any rank finds damaged is put aside, said so, and the one before is tried.
+checkpoint that any rank finds damaged is put aside, said so, and the one before is tried. One that a rank cannot read
+for another reason stays, and the run ends.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Callable
 
@@ -14,8 +16,9 @@ from launcher.core.manifest import FileIndex, Manifest, Piece, RankFile
 from launcher.core.slices import missing
 from launcher.runtime.checkpoint.state import EngineState, Flat
 from launcher.runtime.process_group import Exchange
+from launcher.storage.checkpoint_folder import copy_from
 from launcher.storage.checkpoints import NOTHING_LEFT, Checkpoints
-from launcher.storage.slice_files import Copy, Damaged, read_copies
+from launcher.storage.slice_files import Copy, Damaged
 
 Held = tuple[RankFile, FileIndex]
 Rejected = Callable[[int, str], None]
@@ -36,13 +39,20 @@ class Loader:
         """
         at = step
         while True:
-            manifest, error = self._try(at)
-            failed = [f"rank {rank}: {text}" for rank, text in enumerate(self._exchange.all(error)) if text]
-            if not failed:
+            manifest, damage = self._agree(*self._try(at))
+            if not damage:
                 assert manifest is not None
                 self._state.loaded(manifest.optimizer_step)
                 return manifest
-            at = self._step_before(at, failed[0], rejected)
+            at = self._step_before(at, damage, rejected)
+
+    def _agree(self, manifest: Manifest | None, damage: str, unreadable: str) -> tuple[Manifest | None, str]:
+        """Return this rank's manifest and what the first rank that found damage says. Raises PlatformError."""
+        votes = [json.loads(vote) for vote in self._exchange.all(json.dumps([damage, unreadable]))]
+        for rank, (_, reason) in enumerate(votes):
+            if reason:
+                raise PlatformError(f"rank {rank}: {reason}")
+        return manifest, next((f"rank {rank}: {found}" for rank, (found, _) in enumerate(votes) if found), "")
 
     def _step_before(self, step: int, reason: str, rejected: Rejected) -> int:
         """Put a checkpoint aside and return the newest one left before it; rank 0 decides."""
@@ -55,14 +65,17 @@ class Loader:
             raise PlatformError(NOTHING_LEFT)
         return int(found)
 
-    def _try(self, step: int) -> tuple[Manifest | None, str]:
+    def _try(self, step: int) -> tuple[Manifest | None, str, str]:
+        """Return the manifest once everything is read; else how it is damaged, or why it cannot be read."""
         try:
             manifest = self._checkpoints.manifest(step)
             held = [(file, self._checkpoints.index(step, file)) for file in manifest.files]
             self._fill(list(self._state.flats()), step, held)
-        except (Damaged, OSError) as error:
-            return None, str(error)
-        return manifest, ""
+        except Damaged as error:
+            return None, str(error), ""
+        except PlatformError as error:
+            return None, "", str(error)
+        return manifest, "", ""
 
     def _fill(self, flats: list[Flat], step: int, held: list[Held]) -> None:
         where: dict[str, list[tuple[int, Piece]]] = defaultdict(list)
@@ -76,7 +89,7 @@ class Loader:
             _plan_copies(flat, host, where, copies)
         for number, wanted in copies.items():
             file, index = held[number]
-            self.bytes_read += read_copies(self._checkpoints.folder(step) / file.name, index, wanted)
+            self.bytes_read += copy_from(self._checkpoints.folder(step), file, index, wanted)
         for flat, host in zip(flats, hosts, strict=True):
             if host is not flat.tensor:
                 flat.tensor.copy_(host)

@@ -11,11 +11,13 @@ import shutil
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
 
+from launcher.core.errors import PlatformError
 from launcher.core.events import CheckpointKind
 from launcher.core.manifest import Manifest, Piece, RankFile
 from launcher.core.saving import expendable
@@ -64,9 +66,10 @@ class _Staged:
 class Saver:
     """Saves one rank's part of checkpoints."""
 
-    def __init__(self, state: EngineState, checkpoints: Checkpoints, exchange: Exchange, rank: int, keep: int) -> None:
+    def __init__(self, state: EngineState, checkpoints: Checkpoints, exchange: Exchange, rank: int, keep: int,
+                 progress: Callable[[], None] = lambda: None) -> None:
         self._state, self._checkpoints, self._exchange = state, checkpoints, exchange
-        self._rank, self._keep = rank, keep
+        self._rank, self._keep, self._progress = rank, keep, progress
         self._buffers: list[Future[list[torch.Tensor]]] = []
         self._turn = 0
         self._thread = ThreadPoolExecutor(1, "saver", initializer=_step_aside)
@@ -146,6 +149,7 @@ class Saver:
 
     def _rest(self, worked: float) -> None:
         """Leave the cores to training for a while, after so many seconds of work on them."""
+        self._progress()
         if self._state.on_cores:
             self._hurry.wait(worked * REST)
 
@@ -166,7 +170,7 @@ class Saver:
     def _make_room(self) -> None:
         try:
             self._delete_old()
-        except OSError as error:
+        except (OSError, PlatformError) as error:
             # The new one is committed, and the other ranks wait to be told so; the next save tries again.
             log.warning("old checkpoints cannot be deleted: %s", error)
 

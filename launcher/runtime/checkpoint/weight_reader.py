@@ -8,8 +8,9 @@ import torch
 from launcher.core.manifest import FileIndex, Manifest, Piece, RankFile
 from launcher.core.slices import Slice, missing
 from launcher.runtime.checkpoint.state import MASTER
+from launcher.storage.checkpoint_folder import copy_from
 from launcher.storage.checkpoints import Checkpoints
-from launcher.storage.slice_files import Copy, Damaged, read_copies
+from launcher.storage.slice_files import Copy, Damaged
 
 
 class WeightReader:
@@ -26,14 +27,14 @@ class WeightReader:
                 self._held[piece.name].append((file, index, piece))
 
     def read(self, name: str) -> torch.Tensor:
-        """Return a parameter's fp32 master weights, each block checked. Raises Damaged."""
+        """Return a parameter's fp32 master weights, each block checked. Raises Damaged or PlatformError."""
         shape = self.manifest.shapes[name]
         total = prod(shape)
         whole = torch.empty(total)
         found: list[tuple[int, int]] = []
         for file, index, piece in self._held[f"{MASTER}/{name}"]:
             into = whole[piece.low : piece.low + piece.length].numpy().data.cast("B")
-            read_copies(self._folder / file.name, index, [Copy(piece.area, piece.start, into)])
+            copy_from(self._folder, file, index, [Copy(piece.area, piece.start, into)])
             found.append((piece.low, piece.low + piece.length))
         if (hole := missing(Slice(name, 0, total, total), found)) is not None:
             raise Damaged(f"elements {hole[0]}..{hole[1]} of {name} are in no file")

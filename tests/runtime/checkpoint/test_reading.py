@@ -1,11 +1,13 @@
 """A rank reads the slices it holds and little else, on any number of ranks."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 
+from launcher.core.errors import PlatformError
 from launcher.core.slices import zero3_slice
 from launcher.runtime.checkpoint.loader import Loader
 from launcher.runtime.checkpoint.saver import pieces_of
@@ -71,6 +73,18 @@ def test_bytes_read_are_at_most_a_tenth_more_than_what_the_rank_holds(
         most = max(most, loader.bytes_read / (state.flat.tensor.numel() * 4))
     print(f"{world_size} ranks read at most {most:.3f} of their share")
     assert most <= 1.1
+
+
+def test_what_another_rank_cannot_read_ends_the_run_and_stays(
+        saved: tuple[Checkpoints, dict[str, torch.Tensor]]) -> None:
+    class Others(Alone):
+        def all(self, text: str) -> list[str]:
+            return [text, json.dumps(["", "/run/rank-001.bin: cannot be read: Permission denied"])]
+
+    loader = Loader(_any(Cut(0, 2)), saved[0], _any(Others()), 0)
+    with pytest.raises(PlatformError, match=r"rank 1: .*rank-001.bin: cannot be read: Permission denied"):
+        loader.load_newest(5, lambda step, reason: pytest.fail(reason))
+    assert saved[0].committed() == [5]
 
 
 def _any(value: object) -> Any:
