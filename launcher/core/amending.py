@@ -1,30 +1,35 @@
 """Changing a run that has begun: only what is still to come may change, and the change is recorded.
 
-Decides what may differ between the plan that a run has and the one that is asked for now. Where amendments are kept is
-`storage.run_start`.
+Decides what may differ between the plan that a run has and the one that is asked for now, and how steps are left out.
+Which steps deserve that is `core.divergence`; where amendments are kept is `storage.amendments`.
 """
 
 from collections.abc import Iterable
+from typing import assert_never
 
+from launcher.core.amendment import Amendment, ChangeStages, SkipRows
+from launcher.core.manifest import Manifest
 from launcher.core.plan_changes import changes
-from launcher.core.run_plan import Amendment, RunPlan
+from launcher.core.run_plan import RunPlan
 
 SHOWN = 12
 """Differences told in one message; the rest follows from them."""
 
 
-def amend(before: RunPlan, after: RunPlan, done: int) -> Amendment | None:
+def amend(before: RunPlan, after: RunPlan, done: int) -> ChangeStages | None:
     """Return the amendment that makes one plan the other, when `done` steps are safe; None if they are the same.
 
-    Raises ValueError with the differences if anything differs that has begun, or that holds for the whole run.
+    Steps that are left out stay so: a recipe knows nothing of them. Raises ValueError with the differences if anything
+    differs that has begun, or that holds for the whole run.
     """
+    before, after = _whole(before), _whole(after)
     found = changes(before, after)
     if not found:
         return None
     same = _same_stages(before, after)
     kept = before.stages[:same]
-    made = Amendment(
-        from_step=kept[-1].last_step + 1 if kept else 1, kind="change_stages", reason=told(found),
+    made = ChangeStages(
+        from_step=kept[-1].last_step + 1 if kept else 1, reason=told(found),
         stages=after.stages[same:], sources=after.sources, segments=after.segments,
         evaluate_every=after.evaluate_every, export_dtype=after.export_dtype)
     begun = [stage for stage in before.stages if stage.first_step <= done]
@@ -33,16 +38,56 @@ def amend(before: RunPlan, after: RunPlan, done: int) -> Amendment | None:
     return made
 
 
+def amend_skip(plan: RunPlan, steps: Iterable[int], reason: str) -> SkipRows | None:
+    """Return the amendment that leaves out the rows of steps; None if a plan leaves out all of them already.
+
+    Raises IndexError if one is not of the run.
+    """
+    wanted = sorted(set(steps) - set(plan.skipped_steps))
+    for step in wanted:
+        plan.stage_of(step)
+    return SkipRows(from_step=wanted[0], reason=reason, steps=tuple(wanted)) if wanted else None
+
+
+def missing_skips(plan: RunPlan, manifest: Manifest) -> SkipRows | None:
+    """Return the amendment that a checkpoint knows of and the plan does not; None if there is none.
+
+    A checkpoint may be committed before the controller has recorded that a step was left out. None too if the
+    checkpoint is of another past: then it does not speak for this run.
+    """
+    reason = f"left out when the checkpoint of step {manifest.step} was made"
+    steps = [step for step in manifest.skipped if step <= min(plan.steps, manifest.step)]
+    found = amend_skip(plan, steps, reason)
+    return found if found and amended(plan, [found]).chain(manifest.step) == manifest.chain else None
+
+
 def amended(plan: RunPlan, amendments: Iterable[Amendment]) -> RunPlan:
     """Return the plan as it is after its amendments, in order."""
     for amendment in amendments:
-        kept = tuple(stage for stage in plan.stages if stage.last_step < amendment.from_step)
-        stages = (*kept, *amendment.stages)
-        plan = plan.model_copy(update={
-            "stages": stages, "steps": stages[-1].last_step, "rows": stages[-1].first_row + stages[-1].rows,
-            "sources": amendment.sources, "segments": amendment.segments,
-            "evaluate_every": amendment.evaluate_every, "export_dtype": amendment.export_dtype})
+        match amendment:
+            case ChangeStages():
+                plan = _with_stages(plan, amendment)
+            case SkipRows():
+                skipped = tuple(sorted({*plan.skipped_steps, *amendment.steps}))
+                plan = plan.model_copy(update={"skipped_steps": skipped})
+            case _:
+                assert_never(amendment)
     return plan
+
+
+def _with_stages(plan: RunPlan, change: ChangeStages) -> RunPlan:
+    kept = tuple(stage for stage in plan.stages if stage.last_step < change.from_step)
+    stages = (*kept, *change.stages)
+    return plan.model_copy(update={
+        "stages": stages, "steps": stages[-1].last_step, "rows": stages[-1].first_row + stages[-1].rows,
+        "sources": change.sources, "segments": change.segments,
+        "evaluate_every": change.evaluate_every, "export_dtype": change.export_dtype,
+        # The numbers of steps to come name other rows now.
+        "skipped_steps": tuple(step for step in plan.skipped_steps if step < change.from_step)})
+
+
+def _whole(plan: RunPlan) -> RunPlan:
+    return plan.model_copy(update={"skipped_steps": ()})
 
 
 def told(found: list[str]) -> str:

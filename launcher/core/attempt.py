@@ -7,7 +7,7 @@ alone (`core.mixing`); how its rows are dealt to ranks is `core.dealing`.
 from typing import Any, Literal
 
 from launcher.core.document import Document
-from launcher.core.recipe_running import CheckpointPolicy
+from launcher.core.recipe_running import CheckpointPolicy, DivergencePolicy
 from launcher.core.run_plan import RunPlan
 
 
@@ -87,3 +87,5 @@ class WorkerOrders(Document):
     """When to save."""
     between_failures: float = 0.0
     """Mean time in seconds, for `every: auto`."""
+    divergence: DivergencePolicy | Literal["off"] = DivergencePolicy()
+    """What counts as a spike."""

@@ -18,9 +18,11 @@ class Proof:
     steps: int
     """Steps that count, from 1 on."""
     rows: int
-    """Rows they consumed."""
+    """Rows they consumed, those left out included."""
     problems: tuple[str, ...]
     """What is missing or wrong; empty if the run consumed exactly the plan's rows, each once."""
+    skipped: tuple[int, ...] = ()
+    """Steps whose rows changed nothing, each of them left out by an amendment."""
 
 
 def surviving(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -37,7 +39,8 @@ def surviving(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def prove(plan: RunPlan, steps: list[dict[str, Any]], digest_of: Callable[[int], str]) -> Proof:
-    """Compare every surviving step with the plan: none missing, none twice, each with the rows it should have."""
+    """Compare every surviving step with the plan: none missing, none twice, each with the rows it should have, and
+    trained on unless an amendment leaves it out."""
     problems: list[str] = []
     for number, event in enumerate(steps, 1):
         if event["step"] != number:
@@ -45,9 +48,15 @@ def prove(plan: RunPlan, steps: list[dict[str, Any]], digest_of: Callable[[int],
             break
         if event["rows_digest"] != digest_of(number):
             problems.append(f"step {number} consumed other rows than the plan names (attempt {event['attempt']})")
+        if event["applied"] and number in plan.skipped_steps:
+            told = f"(attempt {event['attempt']})"
+            problems.append(f"step {number} was trained, though an amendment leaves it out {told}")
+        if not event["applied"] and number not in plan.skipped_steps:
+            problems.append(f"step {number} changed nothing, and no amendment leaves it out")
     good = len(steps) if not problems else 0
     rows = sum(len(plan.rows_of(number)) for number in range(1, good + 1))
-    return Proof(len(steps), rows, tuple(problems))
+    skipped = tuple(number for number in plan.skipped_steps if number <= good)
+    return Proof(len(steps), rows, tuple(problems), skipped)
 
 
 def _drop_from(steps: list[dict[str, Any]], step: int) -> None:

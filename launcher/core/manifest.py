@@ -8,6 +8,7 @@ import json
 from typing import Any, Literal
 
 from launcher.core.cursor import Cursor
+from launcher.core.divergence import Usual
 from launcher.core.document import Document, fingerprint
 from launcher.core.events import CheckpointKind
 from launcher.core.slices import Slice
@@ -79,7 +80,13 @@ class Manifest(Document):
     """Step of the checkpoint that this attempt continued from; None if it began from the base."""
     cursor: Cursor
     consumed: dict[str, int]
-    """Rows of each source that the run has used so far."""
+    """Rows of each source that the run has used so far, those of steps that were left out too."""
+    skipped: tuple[int, ...] = ()
+    """Steps up to this one that were left out: what the chain counts."""
+    usual: Usual | None = None
+    """What recent steps were like, by which a spike is told after a restart as it would have been without."""
+    recent: tuple[dict[str, Any], ...] = ()
+    """What the run told in the seconds before: a controller that died then has not journalled it."""
     best_loss: float | None
     """The lowest that any evaluation so far has given on the holdout that decides about the best checkpoint."""
     optimizer_step: int

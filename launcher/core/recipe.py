@@ -10,7 +10,16 @@ from pydantic import Field, model_validator
 
 from launcher.core.document import Document
 from launcher.core.quantities import Count, Share
-from launcher.core.recipe_running import CheckpointPolicy, ClusterWish, Evaluate, Export, SlurmOptions, Tracking
+from launcher.core.recipe_running import (
+    CheckpointPolicy,
+    ClusterWish,
+    DivergencePolicy,
+    Evaluate,
+    Export,
+    OutOfMemory,
+    SlurmOptions,
+    Tracking,
+)
 from launcher.core.recipe_sources import Source
 
 Name = str
@@ -217,6 +226,10 @@ class Recipe(Document):
     """Of every stage that does not say its own."""
     micro_batch: int | Literal["auto"] = "auto"
     """Rows that one worker computes at once. The arithmetic is the same for any."""
+    out_of_memory: OutOfMemory = "stop"
+    """Stop and say what would need less, or halve the micro-batch and go on from the last checkpoint."""
+    divergence: DivergencePolicy | Literal["off"] = DivergencePolicy()
+    """When the run goes back and leaves rows out; off: spikes are trained on."""
     evaluate: Evaluate = Evaluate()
     """When holdouts are measured."""
     checkpoint: CheckpointPolicy = CheckpointPolicy()

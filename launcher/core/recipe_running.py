@@ -1,4 +1,4 @@
-"""The parts of a recipe about how a run is carried out: saving, measuring, exporting, machines, tracking.
+"""The parts of a recipe about how a run is carried out: saving, measuring, mishaps, exporting, machines, tracking.
 
 What is trained on what is `core.recipe`, which takes these parts in.
 """
@@ -29,6 +29,20 @@ class Evaluate(Document):
 
     every: str | None = None
     """A number of steps (200 steps). Default: only at step 0 and at stage ends."""
+
+
+class DivergencePolicy(Document):
+    """What counts as a spike of a step's loss or gradient, and what it costs. A step that is not finite changes nothing
+    in any case."""
+
+    width: float = Field(default=10.0, gt=0)
+    """How far above the usual, in robust standard deviations of the last 50 steps (of logarithms), a step may lie."""
+    rollbacks: int = Field(default=2, ge=0)
+    """How often the run goes back to the checkpoint before a spike and leaves its rows out, without 50 good steps in
+    between, before it ends."""
+
+
+OutOfMemory = Literal["stop", "halve"]
 
 
 class Export(Document):

@@ -76,23 +76,6 @@ class SegmentPlan(Document):
         return stage.first_step < self.first_step + self.steps and self.first_step <= stage.last_step
 
 
-class Amendment(Document):
-    """A recorded change of the plan from a step on; what was trained before is not touched."""
-
-    from_step: int
-    """The first step that is another one now, or is new."""
-    kind: Literal["change_stages", "skip_rows", "end_stage", "repeat_stage", "extend"]
-    """Only `change_stages` is made so far."""
-    reason: str
-    """The differences, for people."""
-    stages: tuple[StagePlan, ...]
-    """All stages from the first one that differs."""
-    sources: dict[str, SourcePlan]
-    segments: tuple[SegmentPlan, ...]
-    evaluate_every: int | None
-    export_dtype: Literal["fp32", "bf16", "fp16"]
-
-
 class RunPlan(Document):
     """The whole run, exactly."""
 
@@ -118,6 +101,8 @@ class RunPlan(Document):
     """Steps; None: only at step 0 and at stage ends."""
     export_dtype: Literal["fp32", "bf16", "fp16"]
     deterministic: bool
+    skipped_steps: tuple[int, ...] = ()
+    """Steps that amendments leave out, in order: they keep number, rows and place, and compute nothing."""
 
     def stage_of(self, step: int) -> StagePlan:
         """Return the stage that a step (from 1) belongs to. Raises IndexError outside the run."""
@@ -135,9 +120,9 @@ class RunPlan(Document):
     def chain(self, step: int | None = None) -> str:
         """Return the last link of H(k) = hash(H(k-1), stage k) over the stages that have begun by a step; default: all.
 
-        A stage's part is its own description, its engine configuration and the data it draws on. Stages to come are
-        not in it, so a checkpoint stays valid when they are changed; nor is what does not change training, such as
-        when to evaluate.
+        A stage's part is its own description, its engine configuration and the data it draws on; the last part is the
+        steps that were left out by then. Stages to come are not in it, nor steps to be left out, so a checkpoint stays
+        valid when they are changed; nor is what does not change training, such as when to evaluate.
         """
         link = fingerprint({name: value for name, value in self.model_dump(mode="json").items() if name in FIXED})
         for stage in self.stages:
@@ -145,4 +130,5 @@ class RunPlan(Document):
                 engines = [segment.engine for segment in self.segments if segment.overlaps(stage)]
                 data = [part for name in sorted(stage.weights) for part in (name, self.sources[name].fingerprint)]
                 link = fingerprint(link, stage, *engines, *data)
-        return link
+        skipped = [number for number in self.skipped_steps if step is None or number <= step]
+        return fingerprint(link, {"skipped": skipped}) if skipped else link

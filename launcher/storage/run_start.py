@@ -5,17 +5,18 @@ or one that differs only in what is still to come.
 """
 
 from launcher.core.amending import amend, amended
+from launcher.core.amendment import ChangeStages
 from launcher.core.document import Document
 from launcher.core.errors import PlanChanged, UserError
 from launcher.core.events import RunEnded
 from launcher.core.recipe import Recipe
-from launcher.core.run_plan import Amendment, RunPlan
+from launcher.core.run_plan import RunPlan
+from launcher.storage.amendments import add_amendment, amendments
 from launcher.storage.checkpoints import Checkpoints
 from launcher.storage.journal import read_journal
 from launcher.storage.run_dir import RunDir
 
 SUBMISSION = "submission.json"
-AMENDMENTS = "amendments/"
 
 
 class Submission(Document):
@@ -32,7 +33,7 @@ class Submission(Document):
     without_ray: bool = False
 
 
-def begin_run(run: RunDir, plan: RunPlan, recipe: bytes, submission: Submission) -> Amendment | None:
+def begin_run(run: RunDir, plan: RunPlan, recipe: bytes, submission: Submission) -> ChangeStages | None:
     """Write what defines the run, or record how its plan changes from here on, and return that change.
 
     Raises PlanChanged with the differences if something differs that has begun already.
@@ -41,14 +42,13 @@ def begin_run(run: RunDir, plan: RunPlan, recipe: bytes, submission: Submission)
     if not run.store.put_if_absent(run.PLAN, plan.to_json().encode()):
         amendment = change_of(run, plan)
         if amendment is not None:
-            number = len(list(run.store.list(AMENDMENTS))) + 1
-            run.store.put(f"{AMENDMENTS}{number:04d}.json", amendment.to_json().encode())
+            add_amendment(run, amendment)
     run.store.put_if_absent(run.RECIPE, recipe)
     run.store.put(SUBMISSION, submission.to_json().encode())
     return amendment
 
 
-def change_of(run: RunDir, plan: RunPlan) -> Amendment | None:
+def change_of(run: RunDir, plan: RunPlan) -> ChangeStages | None:
     """Return how a plan changes what is still to come of a run; None if it does not. Raises PlanChanged otherwise."""
     before, ended = read_plan(run), last_end(run)
     finished = ended is not None and ended.outcome == "finished"
@@ -67,7 +67,7 @@ def read_plan(run: RunDir) -> RunPlan:
         plan = RunPlan.from_json(run.store.get(run.PLAN))
     except KeyError:
         raise UserError(f"{run.url}: no run here (no {run.PLAN}); `launcher ls` shows the runs there are") from None
-    return amended(plan, (Amendment.from_json(run.store.get(key)) for key in sorted(run.store.list(AMENDMENTS))))
+    return amended(plan, amendments(run))
 
 
 def read_submission(run: RunDir) -> Submission:

@@ -2,13 +2,20 @@
 
 import pytest
 
-from launcher.core.amending import amend, amended
+from launcher.core.amending import amend, amend_skip, amended
+from launcher.core.amendment import SkipRows, amendment_from_json
 from tests.core.planned import planned
 
 SIZES = {"a": 400, "b": 300, "c": 90}
 STAGES = [{"length": {"steps": 3}, "mix": {"a": 1}}, {"length": {"steps": 4}, "mix": {"a": 1, "b": 1}, "replay": 0.1},
           {"length": {"steps": 5}, "mix": {"b": 1}}]
 PLAN = planned(SIZES, STAGES)
+
+
+def left_out(plan, *steps):
+    made = amend_skip(plan, steps, "why")
+    assert made is not None
+    return made
 
 
 def with_stages(*stages, **more):
@@ -53,3 +60,32 @@ def test_the_same_plan_is_no_change():
 def test_what_has_begun_may_not_change(after, told):
     with pytest.raises(ValueError, match=told):
         amend(PLAN, after, 4)
+
+
+def test_a_step_that_is_left_out_keeps_its_place_and_moves_nothing_else():
+    skip = left_out(PLAN, 6, 5)
+    assert skip == SkipRows(from_step=5, steps=(5, 6), reason="why")
+    plan = amended(PLAN, [skip])
+    assert plan.skipped_steps == (5, 6) and plan.model_copy(update={"skipped_steps": ()}) == PLAN
+    for step in range(1, PLAN.steps + 1):
+        assert (plan.chain(step) == PLAN.chain(step)) == (step < 5), "checkpoints from before stay valid, others do not"
+    assert amended(PLAN, [left_out(PLAN, 5), left_out(PLAN, 6)]).chain() == plan.chain()
+
+
+def test_what_is_left_out_already_needs_no_amendment():
+    plan = amended(PLAN, [left_out(PLAN, 5)])
+    assert amend_skip(plan, [5], "") is None and left_out(plan, 5, 6).steps == (6,)
+    with pytest.raises(IndexError):
+        amend_skip(PLAN, [13], "")
+
+
+def test_a_recipe_that_comes_again_leaves_out_what_was_left_out():
+    plan = amended(PLAN, [left_out(PLAN, 2, 9)])
+    assert amend(plan, PLAN, 3) is None
+    made = amend(plan, with_stages(*STAGES[:2], {**STAGES[2], "learning_rate": 5e-3}), 3)
+    assert made and amended(plan, [made]).skipped_steps == (2,), "step 9 names other rows now"
+
+
+def test_an_amendment_of_any_kind_is_read_again():
+    for made in (left_out(PLAN, 5), amend(PLAN, with_stages(*STAGES[:2]), 5)):
+        assert made and amendment_from_json(made.to_json()) == made

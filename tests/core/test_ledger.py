@@ -5,15 +5,16 @@ from typing import Any
 
 from launcher.core.ledger import prove, surviving
 
-PLAN: Any = SimpleNamespace(rows_of=lambda step: range(4))
+PLAN: Any = SimpleNamespace(rows_of=lambda step: range(4), skipped_steps=())
 
 
 def started(resume: int | None) -> dict[str, Any]:
     return {"event": "attempt_started", "resume": resume}
 
 
-def step(number: int, attempt: int = 1, digest: str | None = None) -> dict[str, Any]:
-    return {"event": "step", "step": number, "attempt": attempt, "rows_digest": digest or f"d{number}"}
+def step(number: int, attempt: int = 1, digest: str | None = None, *, applied: bool = True) -> dict[str, Any]:
+    return {"event": "step", "step": number, "attempt": attempt, "applied": applied,
+            "rows_digest": digest or f"d{number}"}
 
 
 def digest_of(number: int) -> str:
@@ -41,3 +42,13 @@ def test_a_missing_step_and_other_rows_are_told() -> None:
     assert prove(PLAN, [step(1), step(3)], digest_of).problems == ("step 2 is missing in the journal",)
     assert prove(PLAN, [step(1), step(2, 4, "other")], digest_of).problems == (
         "step 2 consumed other rows than the plan names (attempt 4)",)
+
+
+def test_steps_that_are_left_out_are_proven_to_be_so() -> None:
+    plan: Any = SimpleNamespace(rows_of=lambda step: range(4), skipped_steps=(2, 9))
+    proof = prove(plan, [step(1), step(2, applied=False), step(3)], digest_of)
+    assert proof.problems == () and proof.skipped == (2,) and proof.rows == 12
+    assert prove(plan, [step(1), step(2)], digest_of).problems == (
+        "step 2 was trained, though an amendment leaves it out (attempt 1)",)
+    assert prove(plan, [step(1, applied=False)], digest_of).problems == (
+        "step 1 changed nothing, and no amendment leaves it out",)
