@@ -18,9 +18,12 @@ from launcher.core.errors import FAILED
 from launcher.core.ledger import Proof, prove, surviving
 from launcher.core.manifest import Manifest
 from launcher.core.run_plan import RunPlan
+from launcher.report.fold import RunFold
+from launcher.report.next_command import next_command
 from launcher.report.words import duration, plural, size
 from launcher.storage.checkpoints import Checkpoints
 from launcher.storage.journal import read_journal
+from launcher.storage.lock import holder_of
 from launcher.storage.run_dir import RunDir
 from launcher.storage.run_start import read_plan, read_submission
 from launcher.storage.slice_files import Damaged
@@ -44,7 +47,9 @@ def checkpoints(argument: str, *, verify: bool, as_json: bool) -> None:
     if proof is not None:
         _print_proof(proof, plan, console)
     elif not as_json:
-        console.print(f"next   launcher checkpoints {shown} --verify    launcher resume {shown}")
+        more = f"launcher checkpoints {shown} --verify    " if rows else ""
+        alive = holder_of(run) is not None
+        console.print(f"next   {more}{next_command(run, shown, RunFold(read_journal(run)), alive=alive)}")
     if any(row["verified"] is False for row in rows) or (proof is not None and proof.problems):
         sys.exit(FAILED)
 

@@ -8,8 +8,9 @@ from rich.table import Table
 
 from launcher.cli.find_run import find_run, run_folders
 from launcher.report.fold import RunFold, RunStatus
-from launcher.report.live import panel
-from launcher.report.summary import next_command, told_failures
+from launcher.report.panel import panel
+from launcher.report.next_command import next_command
+from launcher.report.summary import told_failures
 from launcher.report.words import duration, loss
 from launcher.storage.journal import read_journal
 from launcher.storage.lock import holder_of
@@ -28,7 +29,7 @@ def status(argument: str, *, as_json: bool) -> None:
     console.print(panel(fold, alive=alive))
     if fold.failures:
         console.print(told_failures(run, shown, fold).rstrip(), highlight=False, markup=False, soft_wrap=True)
-    console.print(f"next      {f'launcher logs {shown} -f' if alive else next_command(shown, fold)}", highlight=False)
+    console.print(f"next      {next_command(run, shown, fold, alive=alive)}", highlight=False, soft_wrap=True)
 
 
 def ls(*, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from rich.text import Text
 from launcher.core.failure import WorkerFailure
 from launcher.core.failure_report import causes, failure_report
 from launcher.report.fold import RunFold
+from launcher.report.next_command import next_command
 from launcher.report.words import count, duration, loss, plural, size
 from launcher.storage.run_dir import RunDir
 
@@ -28,7 +29,7 @@ def summary(run: RunDir, shown: str, fold: RunFold) -> RenderableType:
     if fold.exported:
         parts.append(_named("model", f"{shown}/{run.MODEL}  ({count(fold.exported['parameters'])} parameters, "
                             f"{size(fold.exported['bytes'])})"))
-    parts.append(_named("next", next_command(shown, fold)))
+    parts.append(_named("next", next_command(run, shown, fold)))
     return Group(*parts)
 
 
@@ -72,17 +73,6 @@ def told_failures(run: RunDir, shown: str, fold: RunFold) -> str:
     log = f"{shown}/{run.attempt_key(fold.attempt, f'rank-{cause.rank:03d}.log')}"
     step = fold.last_step["step"] if fold.last_step else 0
     return failure_report(fold.attempt, step, failures, log) + "\n"
-
-
-def next_command(shown: str, fold: RunFold) -> str:
-    """Return what a person would type now."""
-    match fold.status(alive=False).state:
-        case "finished":
-            return f"launcher export {shown} OUT    launcher status {shown}"
-        case "failed":
-            return f"launcher logs {shown}    launcher resume {shown}"
-        case _:
-            return f"launcher resume {shown}"
 
 
 def _moments(fold: RunFold) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,39 @@
+"""What a person would type now, by where a run stands and what is left of it."""
+
+import shlex
+
+from launcher.core.errors import PlatformError, UserError
+from launcher.report.fold import RunFold
+from launcher.storage.checkpoints import Checkpoints
+from launcher.storage.run_dir import RunDir
+from launcher.storage.run_start import read_submission
+
+
+def next_command(run: RunDir, shown: str, fold: RunFold, *, alive: bool = False) -> str:
+    """Return the commands for a run. `shown` is its directory as the person knows it, `alive` whether it goes on."""
+    if alive:
+        return f"launcher logs {shown} -f"
+    state = fold.status(alive=False).state
+    if state == "finished":
+        return f"launcher export {shown} OUT    launcher status {shown}"
+    if nothing_left(run, fold):
+        return f"{anew(run)}    launcher status {shown}"
+    return f"launcher logs {shown}    launcher resume {shown}" if state == "failed" else f"launcher resume {shown}"
+
+
+def nothing_left(run: RunDir, fold: RunFold) -> bool:
+    """Return whether the run has saved and no checkpoint of it is there any more: to resume would fail again."""
+    try:
+        return fold.committed_step is not None and not Checkpoints(run).committed()
+    except PlatformError:
+        return False
+
+
+def anew(run: RunDir) -> str:
+    """Return the command that begins the same run in another directory."""
+    try:
+        asked = read_submission(run)
+    except UserError:
+        return "launcher run RECIPE --run-dir NEW"
+    options = (part for override in asked.overrides for part in ("--set", override))
+    return shlex.join(["launcher", "run", asked.file, *options, "--run-dir", "NEW"])

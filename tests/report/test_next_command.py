@@ -1,0 +1,47 @@
+"""What is offered next is what helps."""
+
+from pathlib import Path
+
+from launcher.core.recipe import Recipe
+from launcher.report.fold import RunFold
+from launcher.report.next_command import next_command
+from launcher.storage.run_dir import RunDir
+from launcher.storage.run_start import SUBMISSION, Submission
+from tests.report.journals import FINISHED, ended, failure, started, step
+
+RECIPE = Recipe.model_validate({
+    "name": "tiny", "model": {"init": {"architecture": "llama"}, "tokenizer": {"train": {"vocab_size": 300}}},
+    "deepspeed": "zero3", "sequence_length": 32, "sources": {"sums": {"path": "sums.jsonl"}}, "batch": {"rows": 2},
+    "stages": [{"name": "one", "length": {"steps": 4}, "mix": {"sums": 1}, "learning_rate": 1e-3}]})
+COMMITTED = {"event": "checkpoint_committed", "step": 1, "kind": "periodic", "seconds": 0.1, "blocked_seconds": 0.0,
+             "bytes": 10, "time": 2.0, "attempt": 1}
+FAILED = [*started(1, 1.0), step(1, 2.0), COMMITTED, failure(None, "no checkpoint", 3.0), *ended("failed", 76, 4.0)]
+
+
+def offered(folder: Path, events: list[dict[str, object]], *, alive: bool = False) -> str:
+    return next_command(RunDir(folder), "runs/tiny", RunFold(events), alive=alive)
+
+
+def committed(folder: Path) -> Path:
+    made = folder / "checkpoints/step-00000001"
+    made.mkdir(parents=True)
+    (made / "manifest.json").write_text("{}")
+    return folder
+
+
+def test_a_run_that_failed_is_looked_at_and_resumed(tmp_path: Path) -> None:
+    assert offered(committed(tmp_path), FAILED) == "launcher logs runs/tiny    launcher resume runs/tiny"
+    assert offered(tmp_path, FAILED, alive=True) == "launcher logs runs/tiny -f"
+
+
+def test_a_finished_run_is_exported_and_not_resumed(tmp_path: Path) -> None:
+    assert offered(tmp_path, FINISHED) == "launcher export runs/tiny OUT    launcher status runs/tiny"
+
+
+def test_a_run_that_lost_all_it_saved_is_not_resumed_but_begun_again_elsewhere(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    run.store.put(SUBMISSION, Submission(file="/my recipes/tiny.yaml", overrides=("seed=3",), recipe=RECIPE,
+                                         cache="/c").to_json().encode())
+    assert offered(tmp_path, FAILED) == ("launcher run '/my recipes/tiny.yaml' --set seed=3 --run-dir NEW    "
+                                         "launcher status runs/tiny")
+    assert "resume" in offered(tmp_path, [event for event in FAILED if event is not COMMITTED])
