@@ -87,6 +87,10 @@ def _syntax_problem(error: yaml.MarkedYAMLError, file: str) -> Problem:
     what = " ".join(part for part in (error.context, error.problem) if part)
     if "'\\t'" in what:
         what = "a tab stands here; YAML indents with spaces only"
+    elif "alias" in what:
+        what = "here * begins an alias; put a path or text that begins with it in quotes, such as '*.jsonl'"
+    elif "cannot start any token" in what:
+        what = f"a text cannot begin with {what.partition(chr(39))[2][:1]} unless it is in quotes"
     elif "mapping values are not allowed" in what:
         what += "; put a text that contains a colon in quotes, or mend the indentation above"
     return Problem(where, "", f"is not YAML: {what}")
