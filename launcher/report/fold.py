@@ -9,6 +9,7 @@ from typing import Any
 
 from launcher.core.document import Document
 from launcher.core.events import RunState
+from launcher.report.restarts import Restarts
 
 RECENT = 50
 """Steps that speed and the time left are estimated from."""
@@ -49,15 +50,22 @@ class RunFold:
         """By step; 0 is the untouched base."""
         self.failures: list[dict[str, Any]] = []
         """Of the last attempt."""
+        self.restarts = Restarts()
         self.exported: dict[str, Any] | None = None
         self.stop: dict[str, Any] | None = None
         self.end: dict[str, Any] | None = None
         self.committed_step: int | None = None
+        self.committed_time = 0.0
+        self.phase = ""
+        """Of rank 0, as last told, since the last step."""
         self.first_time = self.last_time = 0.0
         self.memory: int | None = None
         """Bytes on rank 0, as last told."""
         self._seconds: dict[int, float] = {}
-        self._away = 0.0
+        self._away = self._gap = 0.0
+        self._goes_on = self._went_on = False
+        """The attempt is over and the command that ran it begins the next one; and whether it was so."""
+        self._token: int | None = None
         self.add(*events)
 
     def add(self, *events: dict[str, Any]) -> None:
@@ -68,6 +76,7 @@ class RunFold:
                 self._begin_attempt(event["attempt"], now)
             self.first_time = self.first_time or now
             self.last_time = max(self.last_time, now)
+            self.restarts.add(event, self.last_step["step"] if self.last_step else 0)
             if handler := getattr(self, f"_on_{event['event']}", None):
                 handler(event)
 
@@ -93,12 +102,15 @@ class RunFold:
         return sum(step["tokens"] for step in self.recent) / seconds if seconds else None
 
     def goodput(self) -> float | None:
-        """Return the share of wall time, without the time between attempts, spent on steps that count."""
+        """Return the share of wall time, without the time between commands, spent on steps that count."""
         wall = self.wall_seconds()
         return min(1.0, sum(self._seconds.values()) / wall) if self._seconds and wall > 0 else None
 
     def wall_seconds(self, now: float | None = None) -> float:
-        """Return how long the run has worked, without the time between attempts: to its last event, or to `now`."""
+        """Return how long the run has worked, without the time between commands: to its last event, or to `now`.
+
+        The time from one attempt to the next of the same command was lost, but not away.
+        """
         last = self.last_time if now is None or self.end or not self.last_time else max(now, self.last_time)
         return last - self.first_time - self._away
 
@@ -116,27 +128,43 @@ class RunFold:
             return "interrupted"
         if not self.attempt:
             return "preparing"
-        if self.stop:
+        if self.phase == "saving":
+            return "saving"
+        if self.stop or (self.restarts.open and self.restarts.open.moving):
             return "draining"
+        if self.restarts.waiting():
+            return "restarting"
         return "running" if self.recent else "starting"
 
     def _begin_attempt(self, attempt: int, now: float) -> None:
-        self._away += now - self.last_time if self.last_time else 0.0
+        self._gap = max(0.0, now - self.last_time) if self.last_time else 0.0
+        self._away += 0.0 if self._goes_on else self._gap
+        if not self._goes_on:
+            self.restarts.forget()
         self.attempt = attempt
         self.workers, self.recent, self.failures = [], [], []
         self.stop = self.end = None
+        self.phase, self._went_on, self._goes_on = "", self._goes_on, False
 
     def _on_run_started(self, event: dict[str, Any]) -> None:
         self.name, self.steps = event["name"], event["steps"]
 
     def _on_attempt_started(self, event: dict[str, Any]) -> None:
         self.workers = event["workers"]
+        # Whatever was saved since counts no more if this attempt could not continue from it.
+        self.committed_step = event["resume"]
+        token = event.get("token")
+        if token is not None and self._token is not None:
+            # Of the run's lease: says better than how the attempt before ended whether it is the same command's.
+            self._away += self._gap * (int(token != self._token) - int(not self._went_on))
+            self._gap, self._went_on = 0.0, True
+        self._token = token
 
     def _on_stage_started(self, event: dict[str, Any]) -> None:
         self.stages[event["stage"]] = event
 
     def _on_step(self, event: dict[str, Any]) -> None:
-        self.last_step = event
+        self.last_step, self.phase = event, ""
         self.recent = [*self.recent[1 - RECENT:], event]
         self._seconds[event["step"]] = event["seconds"]
         self.memory = event.get("memory_bytes", self.memory)
@@ -154,7 +182,13 @@ class RunFold:
         self.stop = event
 
     def _on_checkpoint_committed(self, event: dict[str, Any]) -> None:
-        self.committed_step = event["step"]
+        self.committed_step, self.committed_time = event["step"], float(event["time"])
+
+    def _on_phase(self, event: dict[str, Any]) -> None:
+        self.phase = event["phase"]
+
+    def _on_attempt_ended(self, _event: dict[str, Any]) -> None:
+        self.phase, self._goes_on = "", True
 
     def _on_run_ended(self, event: dict[str, Any]) -> None:
-        self.end = event
+        self.end, self._goes_on = event, False

@@ -8,14 +8,13 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
 
 from launcher.report.fold import RunFold
-from launcher.report.words import count, duration, loss, norm, plural, size
+from launcher.report.panel import losses_of, panel, speed
+from launcher.report.restarts import Restart
+from launcher.report.words import duration, loss, plural
 
 LINE_EVERY_S = 5.0
 LINE_EVERY_STEPS = 10
@@ -87,10 +86,14 @@ class LineView:
                 return f"attempt {event['attempt']}: {plural(len(event['workers']), 'worker')}{goes_on}"
             case "stage_started":
                 return f"stage {event['stage']}: {plural(event['steps'], 'step')} from step {event['step']}"
+            case "decision" if event["decision"] != "end the run" and fold.restarts.open:
+                return _what_broke(fold.restarts.open)
+            case "step" if fold.restarts.done and fold.restarts.done[-1].went_on == event["time"]:
+                return f"{_back(fold.restarts.done[-1])}\n{step_line(fold, event)}"
             case "step" if self._step_is_due(fold, event):
                 return step_line(fold, event)
             case "evaluation":
-                return f"holdout after step {event['step']}: {_losses(event)}"
+                return f"holdout after step {event['step']}: {losses_of(event)}"
             case "checkpoint_failed":
                 return f"checkpoint of step {event['step']} FAILED: {event['reason']}; training goes on"
             case "checkpoint_rejected":
@@ -112,82 +115,20 @@ class LineView:
 
 def step_line(fold: RunFold, event: dict[str, Any]) -> str:
     """Return one step as a line of text."""
-    parts = [f"step {event['step']}/{fold.steps}", event["stage"], f"loss {loss(event['loss'])}", *_speed(fold)]
+    parts = [f"step {event['step']}/{fold.steps}", event["stage"], f"loss {loss(event['loss'])}", *speed(fold)]
     return "  ".join(parts) + ("" if event["applied"] else "  NOT APPLIED: the gradient norm is not finite")
 
 
-def panel(fold: RunFold, *, alive: bool = True, now: float | None = None) -> Group:
-    """Return the block that a terminal shows; it fits 80 columns.
-
-    `alive`: whether a controller holds the run. `now`: UTC seconds of a run that goes on.
-    """
-    head = Table.grid(expand=True)
-    head.add_column()
-    head.add_column(justify="right")
-    state = fold.status(alive=alive).state
-    workers = f", {plural(len(fold.workers), 'worker')}" if fold.workers else ""
-    head.add_row(Text.assemble((fold.name, "bold"), f"  attempt {fold.attempt}{workers}"),
-                 Text.assemble((state, "yellow" if state == "draining" else "green"),
-                               f"  {duration(fold.wall_seconds(now))}"))
-    rows: list[RenderableType] = [head, _bar(fold)]
-    if fold.stages:
-        rows.append(_stages(fold))
-    if fold.last_step:
-        rows += [_numbers(fold, fold.last_step), _labelled("training", _losses(fold.last_step))]
-    if fold.evaluations:
-        latest = fold.evaluations[max(fold.evaluations)]
-        rows.append(_labelled("holdout", f"{_losses(latest)}  (step {latest['step']})"))
-    if fold.committed_step is not None:
-        rows.append(_labelled("saved", f"step {fold.committed_step}"))
-    return Group(*rows)
+def _what_broke(restart: Restart) -> str:
+    """Return what failed and what is done about it."""
+    cause, message = restart.cause()
+    if not restart.failures:
+        return f"after step {restart.step}: {cause}: {message}"
+    return f"attempt {restart.attempt} failed after step {restart.step}: {cause}: {message}; {restart.decided()}"
 
 
-def _bar(fold: RunFold) -> Table:
-    done = fold.last_step["step"] if fold.last_step else 0
-    left = fold.eta_seconds()
-    grid = Table.grid(expand=True, padding=(0, 1))
-    grid.add_column(ratio=1)
-    grid.add_column(justify="right", no_wrap=True)
-    grid.add_row(ProgressBar(total=max(1, fold.steps), completed=done, pulse=not done),
-                 f"step {done}/{fold.steps}" + (f"  {duration(left)} left" if left is not None else ""))
-    return grid
-
-
-def _stages(fold: RunFold) -> Text:
-    text = Text("stage     ", style="dim")
-    names = list(fold.stages)
-    done = fold.last_step["step"] if fold.last_step else 0
-    for index, name in enumerate(names):
-        stage = fold.stages[name]
-        inside = min(max(0, done - stage["step"] + 1), stage["steps"])
-        current = index == len(names) - 1
-        text.append(f"{name} {inside}/{stage['steps']}", style="bold" if current else "dim")
-        text.append("" if current else " > ", style="dim")
-    text.truncate(78, overflow="ellipsis")
-    return text
-
-
-def _numbers(fold: RunFold, step: dict[str, Any]) -> Table:
-    parts = [f"loss {loss(step['loss'])}", f"rate {step['learning_rate']:.2e}", f"norm {norm(step['grad_norm'])}",
-             *_speed(fold, eta=False)]
-    if fold.memory:
-        parts.append(f"memory {size(fold.memory)}")
-    return _labelled("now", "  ".join(parts))
-
-
-def _speed(fold: RunFold, *, eta: bool = True) -> list[str]:
-    speed, left = fold.tokens_per_second(), fold.eta_seconds()
-    return ([f"{count(speed)} tokens/s"] if speed else []) + ([f"{duration(left)} left"] if eta and left else [])
-
-
-def _losses(event: dict[str, Any]) -> str:
-    return "  ".join(f"{name} {loss(part['loss'])}" for name, part in event["sources"].items()
-                     if part["supervised_tokens"])
-
-
-def _labelled(label: str, text: str) -> Table:
-    grid = Table.grid()
-    grid.add_column(width=10, style="dim")
-    grid.add_column(overflow="fold")
-    grid.add_row(label, text)
-    return grid
+def _back(restart: Restart) -> str:
+    """Return how long training stood still."""
+    again = f"; {plural(restart.again(), 'step')} done again" if restart.again() else ""
+    start = f"after step {restart.resume}" if restart.resume else "at step 1"
+    return f"training goes on {start}, {duration(restart.took() or 0.0)} later{again}"

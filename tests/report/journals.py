@@ -41,3 +41,31 @@ FINISHED = [*started(1, 100.0), evaluation(0, 5.0, 101.0), stage("one", 1, 2, 10
             step(4, 105.0, stage="two"), evaluation(4, 2.0, 105.5),
             {"event": "exported", "path": "model", "bytes": 4 << 20, "parameters": 1_000_000, "time": 106.0,
              "attempt": 1}, *ended("finished", 0, 106.0)]
+
+
+def decision(what: str, time: float, attempt: int = 1, **more: Any) -> dict[str, Any]:
+    return {"event": "decision", "decision": what, "reason": "worker_crash, 1 of 3 without a new checkpoint",
+            "cause": None, "delay": None, "time": time, "attempt": attempt, **more}
+
+
+def over(outcome: str, time: float, attempt: int = 1) -> dict[str, Any]:
+    return {"event": "attempt_ended", "outcome": outcome, "step": 0, "time": time, "attempt": attempt}
+
+
+def again(attempt: int, time: float, resume: int | None, **more: Any) -> dict[str, Any]:
+    return {**started(attempt, time)[-1], "resume": resume, **more}
+
+
+def committed(number: int, time: float, attempt: int = 1) -> dict[str, Any]:
+    return {"event": "checkpoint_committed", "step": number, "kind": "periodic", "seconds": 0.1, "blocked_seconds": 0.0,
+            "bytes": 1, "time": time, "attempt": attempt}
+
+
+CRASHED = [*started(1, 1.0), step(1, 1.0), step(2, 2.0), committed(2, 2.0), step(3, 3.0), step(4, 4.0),
+           failure(0, "Connection reset by peer", 5.0, step=5), failure(1, "ended by SIGKILL", 5.0, step=5),
+           decision("restart", 5.2, delay=0.0, cause={"kind": "worker_crash", "node": "here", "step": 5,
+                                                      "message": "ended by SIGKILL", "raised": False}),
+           over("failed", 5.2)]
+"""A life of a run whose rank 1 was killed in step 5, to the moment before the next attempt."""
+RECOVERED = [*CRASHED, again(2, 9.0, 2), step(3, 11.0, 2), step(4, 12.0, 2)]
+"""The same until training has caught up."""

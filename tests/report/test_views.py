@@ -5,7 +5,8 @@ import io
 from rich.console import Console
 
 from launcher.report.fold import RunFold
-from launcher.report.live import LineView, PanelView, open_view, panel
+from launcher.report.live import LineView, PanelView, open_view
+from launcher.report.panel import panel
 from launcher.report.summary import summary
 from launcher.report.words import count, duration, size
 from launcher.storage.run_dir import RunDir

@@ -1,0 +1,120 @@
+"""The block that shows where a run stands, within 80 columns: the live view redraws it, `status` prints it.
+
+Shows and decides nothing. What is known is `report.fold`.
+"""
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from launcher.report.fold import RunFold
+from launcher.report.words import count, duration, loss, norm, plural, size
+
+SHOWN_RESTARTS = 3
+"""The latest; the journal has them all."""
+GOODPUT_AFTER_S = 60.0
+"""Before that it only says that starting takes time."""
+PASSING = frozenset({"draining", "saving", "restarting"})
+"""States on the way to somewhere else."""
+
+
+def panel(fold: RunFold, *, alive: bool = True, now: float | None = None) -> Group:
+    """Return the block that a terminal shows; it fits 80 columns.
+
+    `alive`: whether a controller holds the run. `now`: UTC seconds of a run that goes on.
+    """
+    head = Table.grid(expand=True)
+    head.add_column()
+    head.add_column(justify="right")
+    state = fold.status(alive=alive).state
+    workers = f", {plural(len(fold.workers), 'worker')}" if fold.workers else ""
+    head.add_row(Text.assemble((fold.name, "bold"), f"  attempt {fold.attempt}{workers}"),
+                 Text.assemble((state, "yellow" if state in PASSING else "green"),
+                               f"  {duration(fold.wall_seconds(now))}"))
+    rows: list[RenderableType] = [head, _bar(fold)]
+    if fold.stages:
+        rows.append(_stages(fold))
+    if fold.last_step:
+        rows += [_numbers(fold, fold.last_step), _labelled("training", losses_of(fold.last_step))]
+    if fold.evaluations:
+        latest = fold.evaluations[max(fold.evaluations)]
+        rows.append(_labelled("holdout", f"{losses_of(latest)}  (step {latest['step']})"))
+    if fold.committed_step is not None:
+        ago = f", {duration(max(0.0, now - fold.committed_time))} ago" if now and fold.committed_time else ""
+        rows.append(_labelled("saved", f"step {fold.committed_step}{ago}"))
+    if told := fold.restarts.told():
+        rows += [_one_line("restarts" if index == 0 else "", restart.line())
+                 for index, restart in enumerate(told[-SHOWN_RESTARTS:])]
+    if goodput := _goodput(fold):
+        rows.append(_labelled("goodput", goodput))
+    return Group(*rows)
+
+
+def _goodput(fold: RunFold) -> str:
+    """Return the share of time that went into steps that count, once it says something."""
+    share, wall = fold.goodput(), fold.wall_seconds()
+    done = fold.restarts.done
+    if share is None or (wall < GOODPUT_AFTER_S and not done):
+        return ""
+    lost = f", {duration(fold.restarts.lost_seconds())} lost in {plural(len(done), 'restart')}" if done else ""
+    return f"{share:.1%} of {duration(wall)}{lost}"
+
+
+def _bar(fold: RunFold) -> Table:
+    done = fold.last_step["step"] if fold.last_step else 0
+    left = fold.eta_seconds()
+    grid = Table.grid(expand=True, padding=(0, 1))
+    grid.add_column(ratio=1)
+    grid.add_column(justify="right", no_wrap=True)
+    grid.add_row(ProgressBar(total=max(1, fold.steps), completed=done, pulse=not done),
+                 f"step {done}/{fold.steps}" + (f"  {duration(left)} left" if left is not None else ""))
+    return grid
+
+
+def _stages(fold: RunFold) -> Text:
+    text = Text("stage     ", style="dim")
+    names = list(fold.stages)
+    done = fold.last_step["step"] if fold.last_step else 0
+    for index, name in enumerate(names):
+        stage = fold.stages[name]
+        inside = min(max(0, done - stage["step"] + 1), stage["steps"])
+        current = index == len(names) - 1
+        text.append(f"{name} {inside}/{stage['steps']}", style="bold" if current else "dim")
+        text.append("" if current else " > ", style="dim")
+    text.truncate(78, overflow="ellipsis")
+    return text
+
+
+def _numbers(fold: RunFold, step: dict[str, Any]) -> Table:
+    parts = [f"loss {loss(step['loss'])}", f"rate {step['learning_rate']:.2e}", f"norm {norm(step['grad_norm'])}",
+             *speed(fold, eta=False)]
+    if fold.memory:
+        parts.append(f"memory {size(fold.memory)}")
+    return _labelled("now", "  ".join(parts))
+
+
+def speed(fold: RunFold, *, eta: bool = True) -> list[str]:
+    """Return the speed and the time left, as far as they are known."""
+    speed, left = fold.tokens_per_second(), fold.eta_seconds()
+    return ([f"{count(speed)} tokens/s"] if speed else []) + ([f"{duration(left)} left"] if eta and left else [])
+
+
+def losses_of(event: dict[str, Any]) -> str:
+    """Return the losses of a step or evaluation by source."""
+    return "  ".join(f"{name} {loss(part['loss'])}" for name, part in event["sources"].items()
+                     if part["supervised_tokens"])
+
+
+def _one_line(label: str, text: str) -> Text:
+    return Text.assemble((f"{label:<10}", "dim"), (text, "yellow"), no_wrap=True, overflow="ellipsis")
+
+
+def _labelled(label: str, text: str) -> Table:
+    grid = Table.grid()
+    grid.add_column(width=10, style="dim")
+    grid.add_column(overflow="fold")
+    grid.add_row(label, text)
+    return grid

@@ -1,0 +1,149 @@
+"""What broke, what was decided, and when training went on: the attempts of a run as its journal tells them.
+
+Pure. An attempt ends in another one after a failure, or to take in or leave nodes; `report.fold` feeds the events.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from launcher.core.failure_report import ranges
+from launcher.report.words import duration, plural
+
+MOVES = ("grow", "leave nodes")
+"""Decisions after which workers save before they leave."""
+
+
+@dataclass
+class Restart:
+    """The way from one attempt to the next."""
+
+    attempt: int
+    """The one that ended."""
+    since: float
+    step: int
+    """Steps done then."""
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    decision: dict[str, Any] | None = None
+    ended: bool = False
+    """The workers are gone."""
+    resume: int | None = None
+    """The step that the next attempt continues after; None: it begins again."""
+    next_attempt: int | None = None
+    failed_again: bool = False
+    """The next attempt failed before its first step; the time without training counts with what came of that."""
+    went_on: float | None = None
+    """When the next attempt's first step was done."""
+
+    @property
+    def moving(self) -> bool:
+        """Return whether the workers are saving for it."""
+        return not self.ended and self.decision is not None and self.decision["decision"] in MOVES
+
+    def took(self) -> float | None:
+        """Return the seconds without training."""
+        return None if self.went_on is None else self.went_on - self.since
+
+    def again(self) -> int:
+        """Return how many steps are done a second time."""
+        return self.step - (self.resume or 0)
+
+    def cause(self) -> tuple[str, str]:
+        """Return what happened, and what was said about it."""
+        if not self.failures:
+            told = self.decision or {"decision": "restart", "reason": ""}
+            return str(told["decision"]), str(told["reason"])
+        first = _answered(self.failures, self.decision)
+        ranks = {event["rank"] for event in self.failures if event["message"] == first["message"]} - {None, -1}
+        where = f" on rank{'s' * (len(ranks) > 1)} {ranges(ranks)}" if ranks else ""
+        node = f" ({first['node']})" if first["node"] not in (None, "", "here") else ""
+        return f"{first['kind']}{where}{node}", str(first["message"])
+
+    def decided(self) -> str:
+        """Return what is done about it, once that is known."""
+        if self.decision is None or not self.failures:
+            return ""
+        wait = self.decision.get("delay")
+        when = "" if wait is None else f" in {duration(wait)}" if wait >= 0.5 else " at once"
+        return f"{self.decision['decision']}{when} ({self.decision['reason']})"
+
+    def line(self) -> str:
+        """Return the whole story as one line, what may be long at its end."""
+        cause, message = self.cause()
+        if self.failed_again:
+            then = "the next attempt failed too"
+        elif self.went_on is None:
+            then = "restarting" if self.ended else "saving" if self.moving else "ending the workers"
+        else:
+            then = f"back in {_short(self.went_on - self.since)}" + (
+                f", {plural(self.again(), 'step')} again" if self.again() else "")
+        return f"step {self.step}: {cause}, {then}: {message}".rstrip(": ")
+
+
+class Restarts:
+    """Takes events one by one."""
+
+    def __init__(self) -> None:
+        self.open: Restart | None = None
+        """The one whose next attempt has not done its first step."""
+        self.done: list[Restart] = []
+
+    def told(self) -> list[Restart]:
+        """Return those that are over and the one that is not."""
+        return [*self.done, *([self.open] if self.open else [])]
+
+    def lost_seconds(self) -> float:
+        """Return the seconds without training of those that are over."""
+        return sum(restart.took() or 0.0 for restart in self.done)
+
+    def waiting(self) -> bool:
+        """Return whether an attempt is over or failing and the next has not begun."""
+        return self.open is not None and self.open.next_attempt is None
+
+    def forget(self) -> None:
+        """Drop an open one: the command that would have restarted was ended itself."""
+        self.open = None
+
+    def add(self, event: dict[str, Any], step: int) -> None:
+        """Take an event; `step`: how many were done before it."""
+        match event["event"]:
+            case "failure":
+                self._begin(event, step).failures.append(event)
+            case "decision" if event["decision"] == "restart" or event["decision"] in MOVES:
+                self._begin(event, step).decision = event
+            case "attempt_ended":
+                ended = self._begin(event, step)
+                # Workers that save before they leave have trained until then.
+                ended.since, ended.step = (float(event["time"]), step) if ended.moving else (ended.since, ended.step)
+                ended.ended = True
+            case "attempt_started" if self.open:
+                self.open.next_attempt, self.open.resume = event["attempt"], event["resume"]
+            case "step" if self.open and self.open.next_attempt == event["attempt"]:
+                self.open.went_on = float(event["time"])
+                self.done.append(self.open)
+                self.open = None
+            case "run_ended":
+                self.open = None
+            case _:
+                pass
+
+    def _begin(self, event: dict[str, Any], step: int) -> Restart:
+        since = float(event["time"])
+        if self.open is not None and self.open.next_attempt is not None:
+            # A failure on the way back is another one, of the attempt that had just begun.
+            self.open.failed_again, since = True, self.open.since
+            self.done.append(self.open)
+            self.open = None
+        if self.open is None:
+            self.open = Restart(attempt=event["attempt"], since=since, step=step)
+        return self.open
+
+
+def _answered(failures: list[dict[str, Any]], decision: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the failure that a decision answers; the first one if it does not say."""
+    cause = (decision or {}).get("cause") or {}
+    return next((event for event in failures if event["message"] == cause.get("message")), failures[0])
+
+
+def _short(seconds: float) -> str:
+    """Return a duration with a tenth where that counts."""
+    return f"{seconds:.1f} s" if seconds < 9.95 else duration(seconds)
