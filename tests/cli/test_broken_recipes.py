@@ -54,7 +54,7 @@ BROKEN = {
     "two colons": broken("name: tiny", "name: tiny: model", ":1:11: is not YAML", "put a text that contains a colon"),
     "a glob": broken("name: tiny", "name: *.jsonl", ":1:8: is not YAML: here * begins an alias; put", "in quotes"),
     "a name of a glob": broken("name: tiny", "name: *tiny", ":1:7: is not YAML: here * begins an alias", "in quotes"),
-    "an at": broken("name: tiny", "name: @tiny", ":1:7: is not YAML: a text cannot begin with @ unless it is in quotes"),
+    "an at": broken("name: tiny", "name: @tiny", ":1:7: is not YAML: a text cannot begin with @ unless"),
     "open bracket": broken("{rows: 6}", "{rows: 6", "is not YAML", ":21:9:"),
     "empty file": broken(GOOD, "", ":1:1: is empty"),
     "a list": broken(GOOD, "- name: tiny\n", ":1:1: is not a recipe: expected fields"),
