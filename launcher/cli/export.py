@@ -15,6 +15,7 @@ from launcher.cli.find_run import find_run
 from launcher.core.errors import PlatformError, UserError
 from launcher.storage.checkpoints import Checkpoints
 from launcher.storage.journal import read_journal
+from launcher.storage.new_directory import new_directory
 from launcher.storage.run_dir import RunDir
 from launcher.storage.run_start import read_plan, read_submission
 from launcher.storage.slice_files import Damaged
@@ -26,26 +27,28 @@ LAST = ("config.json", "adapter_config.json")
 AGREES = {"fp32": 1e-4, "bf16": 1e-2, "fp16": 1e-2}
 """Relative difference of holdout losses between the run and plain transformers: kernels and dtypes round otherwise."""
 
+NOT_KEPT = "; so it was not kept. --no-proof leaves this check out"
+
 
 def export_run(argument: str, out: str, *, step: int | None, merge: bool, proof: bool) -> None:
     """Export a run by its directory or name, and print what was checked."""
     run, _ = find_run(argument)
     target = Path(out)
     at_end = [event["parameters"] for event in read_journal(run) if event["event"] == "exported"]
-    if step is None and not merge and at_end:
-        told, at = export(run, target, at_end[-1]), read_plan(run).steps
-    else:
-        told, at = export_step(run, target, step, merge=merge)
-    sys.stdout.write(told + "\n")
-    if proof:
-        sys.stdout.write(_proof(run, target, at) + "\n")
+    with new_directory(target):
+        if step is None and not merge and at_end:
+            told, at = export(run, target, at_end[-1]), read_plan(run).steps
+        else:
+            told, at = export_step(run, target, step, merge=merge)
+        sys.stdout.write(told + "\n")
+        if proof:
+            sys.stdout.write(_proof(run, target, at) + "\n")
     sys.stdout.write("next: python -c \"from transformers import pipeline; "
                      f"print(pipeline('text-generation', '{target}')('Hello'))\"\n")
 
 
 def export(run: RunDir, out: Path, parameters: int) -> str:
     """Copy a finished run's model to a directory and check it; return what to tell the person."""
-    _require_new(out)
     _copy(run, LocalStore(out))
     return _checked(out, parameters, "as many as the run wrote")
 
@@ -61,7 +64,6 @@ def export_step(run: RunDir, out: Path, step: int | None, *, merge: bool) -> tup
         raise UserError(f"{run.url}: no checkpoint of step {step}; there are {', '.join(map(str, sorted(committed)))}")
     if merge and plan.adapter is None:
         raise UserError("--merge goes with adapters, and this run trained all weights; leave it out")
-    _require_new(out)
     os.environ.setdefault("DS_ACCELERATOR", "cpu")  # none is needed, and DeepSpeed would warn that there is none
     from launcher.runtime.checkpoint.exporting import export_checkpoint  # imports torch
     from launcher.runtime.checkpoint.weight_reader import WeightReader
@@ -71,7 +73,7 @@ def export_step(run: RunDir, out: Path, step: int | None, *, merge: bool) -> tup
         written = export_checkpoint(plan, WeightReader(checkpoints, at), open_store(read_submission(run).cache),
                                     LocalStore(out), merge=merge)
     except Damaged as error:
-        raise PlatformError(f"{checkpoints.folder(at)}: {error}; nothing usable was written. launcher checkpoints "
+        raise PlatformError(f"{checkpoints.folder(at)}: {error}; nothing was written. launcher checkpoints "
                             f"{run.url} --verify says which ones are whole") from None
     return _checked(out, written.parameters, f"as in the checkpoint of step {at}"), at
 
@@ -90,10 +92,11 @@ def _proof(run: RunDir, out: Path, step: int) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = done.stderr.strip().rpartition("\n")[2]
-        raise PlatformError(f"{out}: plain transformers cannot use it ({last}); --no-proof leaves this check out")
+        raise PlatformError(f"{out}: plain transformers cannot use it ({last}){NOT_KEPT}")
     said = json.loads(done.stdout.strip().rpartition("\n")[2])
     if not said["tied"]:
-        raise PlatformError(f"{out}: its config ties the output to the embedding, but plain transformers loads two")
+        raise PlatformError(f"{out}: its config ties the output to the embedding, but plain transformers loads two"
+                            f"{NOT_KEPT}")
     # A loss that was not finite proves nothing, whatever is found.
     recorded = {name: loss for name, loss in said["recorded"].items() if loss}
     if not recorded:
@@ -101,7 +104,7 @@ def _proof(run: RunDir, out: Path, step: int) -> str:
     worst, apart = furthest(recorded, said["found"])
     if apart > AGREES[read_plan(run).export_dtype]:
         raise PlatformError(f"{out}: loads in plain transformers, but its loss on the holdout of {worst} is "
-                            f"{said['found'][worst]:.6f} where the run measured {recorded[worst]:.6f}")
+                            f"{said['found'][worst]:.6f} where the run measured {recorded[worst]:.6f}{NOT_KEPT}")
     losses = "  ".join(f"{name} {said['found'][name]:.4f}" for name in recorded)
     return f"proof   plain transformers measures the run's own holdout losses, to {apart:.1e}: {losses}"
 
@@ -113,11 +116,6 @@ def furthest(recorded: Mapping[str, float], found: Mapping[str, float]) -> tuple
     apart = {name: share if math.isfinite(share) else math.inf for name, share in apart.items()}
     worst = max(apart, key=lambda name: apart[name])
     return worst, apart[worst]
-
-
-def _require_new(out: Path) -> None:
-    if out.exists() and any(out.iterdir()):
-        raise UserError(f"{out}: is not empty; name a new directory")
 
 
 def _copy(run: RunDir, target: LocalStore) -> None:

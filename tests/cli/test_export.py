@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from launcher.cli.export import export, furthest
-from launcher.core.errors import PlatformError, UserError
+from launcher.core.errors import PlatformError
 from launcher.storage.run_dir import RunDir
 
 
@@ -35,13 +35,6 @@ def test_the_copy_holds_the_same_tensors(finished: RunDir, tmp_path: Path) -> No
 def test_a_loss_that_is_no_number_agrees_with_nothing(found: float, apart: float) -> None:
     assert furthest({"other": 1.0, "chat": 2.0}, {"other": 1.0, "chat": found}) == (
         "chat" if apart else "other", pytest.approx(apart))
-
-
-def test_a_directory_in_use_is_left_alone(finished: RunDir, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out/mine").write_text("precious")
-    with pytest.raises(UserError, match="is not empty"):
-        export(finished, tmp_path / "out", 10)
 
 
 def test_weights_cut_short_are_noticed(finished: RunDir, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from launcher.cli.export import export_step
+from launcher.cli.export import export_run, export_step
 from launcher.core.errors import PlatformError, UserError
 from launcher.core.recipe import Adapter, Recipe
 from launcher.core.run_plan import RunPlan
@@ -45,7 +45,8 @@ def test_the_last_checkpoint_is_the_model_that_the_run_wrote(tmp_path: Path) -> 
     data = Checkpoints(run).folder(3) / "rank-000.bin"
     data.write_bytes(data.read_bytes()[:50] + b"?" + data.read_bytes()[51:])
     with pytest.raises(PlatformError, match=r"step-00000003: rank-000.bin is damaged"):
-        export_step(run, tmp_path / "bad", 3, merge=False)
+        export_run(str(run.path), str(tmp_path / "bad"), step=3, merge=False, proof=False)
+    assert not (tmp_path / "bad").exists(), "the next try must not be told that it is not empty"
     with pytest.raises(UserError, match="no checkpoint of step 77; there are 1, 2, 3"):
         export_step(run, tmp_path / "bad", 77, merge=False)
 
