@@ -126,6 +126,7 @@ def test_only_the_latest_restarts_are_drawn():
     for attempt in range(2, 9):
         time = 20.0 * attempt
         events += [failure(1, f"number {attempt}", time, attempt=attempt),
-                   decision("restart", time, attempt, delay=0.0), over("failed", time, attempt), again(attempt + 1, time + 1, 2), step(3, time + 3, attempt + 1)]
+                   decision("restart", time, attempt, delay=0.0), over("failed", time, attempt),
+                   again(attempt + 1, time + 1, 2), step(3, time + 3, attempt + 1)]
     text = drawn(events)
     assert "number 8" in text and "number 4" not in text and "in 8 restarts" in text
