@@ -109,7 +109,7 @@ class Watch:
     rear: Place | None = None
     work: int = 0
     entered: float = 0.0
-    """The clock when the rear entered its step, or its phase outside steps; negative where nobody saw it enter."""
+    """The clock when the rear entered its step, or its phase outside steps; negative: nobody saw it enter."""
     stirred: float = 0.0
     """The clock when the rear last showed progress."""
 
@@ -122,12 +122,15 @@ class Watch:
         looked = replace(self, workers=workers, looked=now, clock=clock, unbroken=clock if broken else self.unbroken)
         rear = min((worker.pulse.place for worker in workers), default=None)
         work = sum(worker.pulse.work for worker in workers)
-        if rear == self.rear and work == self.work and not broken:
+        if not broken and rear == self.rear and (work == self.work or rear is None or rear.timed == STEP):
+            # Within steps what is counted is a save that is written behind them, and says nothing of the loop.
             return looked
-        if rear is not None and self.rear is not None and rear.span == self.rear.span:
-            return replace(looked, rear=rear, work=work, stirred=clock, entered=-1.0 if broken else self.entered)
-        usual = self.usual if broken or self.entered < 0 else self._learn(rear, clock)
-        return replace(looked, rear=rear, work=work, stirred=clock, entered=clock, usual=usual)
+        looked = replace(looked, rear=rear, work=work, stirred=clock)
+        if broken:
+            return replace(looked, entered=-1.0)
+        within = rear is not None and self.rear is not None and rear.span == self.rear.span
+        usual = self.usual if self.entered < 0 else self._learn(rear, clock, within=within)
+        return replace(looked, usual=usual, entered=self.entered if within else clock)
 
     def limit(self, phase: str) -> float:
         """Return how long the gang's rear may stay in a phase, or a step, without a sign of progress."""
@@ -160,14 +163,14 @@ class Watch:
         passed = now - self.looked
         return min(max(0.0, passed), self.limits.gap_s), not 0.0 <= passed <= self.limits.gap_s
 
-    def _learn(self, rear: Place | None, clock: float) -> Mapping[str, Usual]:
-        """Return the usual durations with what the rear has just completed."""
+    def _learn(self, rear: Place | None, clock: float, *, within: bool) -> Mapping[str, Usual]:
+        """Return the usual durations with what the rear has just completed: steps, or a stretch of another phase."""
         before = self.rear
         if rear is None or before is None or before.timed not in LEARNT:
             return self.usual
-        learnt, steps = dict(self.usual), rear.done - before.done
+        learnt, steps = dict(self.usual), 0 if within else rear.done - before.done
         if before.timed != STEP:
-            learnt[before.timed] = learnt.get(before.timed, Usual()).add(clock - self.entered)
+            learnt[before.timed] = learnt.get(before.timed, Usual()).add(clock - self.stirred)
         if steps > 0:
             # Short steps that began and ended since the last look, beside the end of a phase, took no longer than that.
             took = clock - (self.entered if before.timed == STEP else self.clock)
@@ -178,6 +181,11 @@ class Watch:
         return self.limits.silent_loading_s if worker.pulse.phase in SLOW_TO_BEAT else self.limits.silent_s
 
     def _slow(self, rear: Place, quiet: float) -> str:
-        usual, what = self.usual.get(rear.timed), "a step" if rear.timed == STEP else rear.phase
-        known = f"{what} usually takes {usual.p99:.1f} s" if usual else f"this is the first time of {what}"
+        usual = self.usual.get(rear.timed)
+        if usual is None:
+            known = "nothing like it was completed yet"
+        elif rear.timed == STEP:
+            known = f"a step usually takes {usual.p99:.1f} s"
+        else:
+            known = f"{rear.phase} usually shows some within {usual.p99:.1f} s"
         return f"no progress for {quiet:.0f} s; {known}"

@@ -19,7 +19,7 @@ LEARNT = frozenset({STEP, "evaluating", "saving"})
 """What happens again and again; the other phases come once in an attempt."""
 WINDOW = 200
 WARM = 8
-"""After so many spans of a phase the first is forgotten, which paid for buffers, kernels and connections."""
+"""After so many spans the first is forgotten, which paid for buffers, kernels and connections."""
 
 
 class Pulse(Document):

@@ -4,7 +4,7 @@ A micro-batch's loss is its summed token loss times ranks over N, N being the st
 tokens. DeepSpeed then averages over ranks once, and nothing else scales: neither accumulation nor prescaling.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,12 +92,16 @@ class TrainEngine:
         return Update(float(engine.get_global_grad_norm()) if applied else None, applied)
 
     @torch.no_grad()
-    def evaluate(self, batches: Sequence[MicroBatch]) -> torch.Tensor:
-        """Return this rank's summed token losses by source, float64 [sources]; changes no training state."""
+    def evaluate(self, batches: Sequence[MicroBatch], progress: Callable[[], None]) -> torch.Tensor:
+        """Return this rank's summed token losses by source, float64 [sources]; changes no training state.
+
+        Calls `progress` after each batch.
+        """
         self._engine.eval()
         sums = torch.zeros(len(self._order), dtype=torch.float64, device=batches[0].input_ids.device)
         for batch in batches:
             sums += by_source(self._losses(batch), batch, self._order)
+            progress()
         return sums
 
     def _losses(self, batch: MicroBatch) -> torch.Tensor:

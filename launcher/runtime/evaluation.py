@@ -40,7 +40,8 @@ class Evaluator:
         for source in self.sources:
             rows = self._holdouts.all_rows(source)
             mine = self._holdouts.of_rank(rows, self._rank, self._data_parallel, self._micro_batch)
-            everyone = self._agreement.gather(self._engine.evaluate(mine).tolist()).sum(0).tolist()
+            here = self._engine.evaluate(mine, self._reporter.progress)
+            everyone = self._agreement.gather(here.tolist()).sum(0).tolist()
             losses |= source_losses(dict(zip(self._order, everyone, strict=True)), rows.supervised, rows.rows)
         if self._rank == 0:
             self._reporter.event(Evaluation(step=step, stage=stage, sources=losses))

@@ -4,7 +4,7 @@ Rank 0 writes shards of bounded size into the run's store; config.json comes las
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import prod
 from typing import Any
 
@@ -27,8 +27,12 @@ Names = dict[str, str]
 """Of each tensor in a file: its parameter's name in the module."""
 
 
-def export_model(module: nn.Module, plan: RunPlan, run: Store, cache: Store, rank: int) -> dict[str, Any]:
-    """Write `model/` of the run. Called by all ranks; returns bytes and parameters written (0 on other ranks)."""
+def export_model(module: nn.Module, plan: RunPlan, run: Store, cache: Store, rank: int,
+                 progress: Callable[[], None]) -> dict[str, Any]:
+    """Write `model/` of the run. Called by all ranks; returns bytes and parameters written (0 on other ranks).
+
+    Calls `progress` after each file.
+    """
     names, dtype = _names(module, plan), DTYPES[plan.export_dtype]
     shapes = {stored: whole_shape(module.get_parameter(name)) for stored, name in names.items()}
     files = shards(shapes, dtype.itemsize, SHARD_BYTES)
@@ -41,6 +45,7 @@ def export_model(module: nn.Module, plan: RunPlan, run: Store, cache: Store, ran
             data = save(tensors, metadata={"format": "pt"})
             sizes += len(data)
             run.put(f"model/{name}", data)
+        progress()
     if rank == 0:
         for name, text in texts(module, plan, cache, weight_map if len(files) > 1 else None, sizes):
             run.put(f"model/{name}", text)

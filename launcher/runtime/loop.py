@@ -53,7 +53,7 @@ class Loop:
         # A checkpoint may be older than what follows its step: what is due there is measured again.
         if self.step == 0 or self._evaluation_due(self._plan.stage_of(self.step)):
             self._measure(self._plan.stage_of(max(1, self.step)))
-        self._reporter.phase("step", self.step)
+        self._reporter.phase("step", self.step + 1)
         while self.step < self._plan.steps:
             stage = self._plan.stage_of(self.step + 1)
             if self.step + 1 == stage.first_step:
@@ -71,7 +71,7 @@ class Loop:
     def _train_step(self, stage: StagePlan) -> bool:
         """Run the next step and report it; return whether any rank wants to stop."""
         begin, step, rank = time.perf_counter(), self.step + 1, self._rank
-        self._reporter.beat(step)
+        self._reporter.beat(step, "data")
         rows = self._batches.step_rows(step)
         mine = self._batches.of_rank(rows, rank.rank, rank.data_parallel, rank.micro_batch)
         sums_here = self._engine.accumulate(mine, rows.supervised_tokens)
@@ -101,7 +101,7 @@ class Loop:
             return {}
         self._reporter.phase("evaluating", self.step)
         losses = self._evaluator.run(self.step, stage.name)
-        self._reporter.phase("step", self.step)
+        self._reporter.phase("step", self.step + 1)
         return losses
 
     def _tell_stage(self, stage: StagePlan) -> None:

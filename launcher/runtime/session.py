@@ -52,7 +52,7 @@ def run(orders: WorkerOrders, mailbox: Mailbox, reporter: Reporter, stop: StopFl
     outcome = loop.run()
     if outcome is Outcome.FINISHED:
         reporter.phase("exporting", loop.step)
-        written = export_model(engine.settled_module(), plan, run_dir.store, cache, rank)
+        written = export_model(engine.settled_module(), plan, run_dir.store, cache, rank, reporter.progress)
         if rank == 0:
             reporter.event(Exported.model_validate(written))
         checkpointing.finish()

@@ -67,7 +67,8 @@ class Checkpointing:
         kind = kind_due(self._plan, step, self._policy, clock_due=clock_due, stopping=stopping,
                         best=self._improved(losses))
         if kind is not None:
-            self._saver.begin(self._manifest(step, kind))
+            with self._reporter.during("saving", step):
+                self._saver.begin(self._manifest(step, kind))
             self._began = time.monotonic()
 
     def _seconds(self) -> float:

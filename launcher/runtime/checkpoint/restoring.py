@@ -57,7 +57,7 @@ def restore(orders: WorkerOrders, engine: TrainEngine, run: RunDir,
 
         parent = Loader(state, checkpoints, exchange, orders.rank).load_newest(attempt.resume, rejected)
         _require_same_base(plan, parent, base)
-    saver = Saver(state, checkpoints, exchange, orders.rank, orders.checkpoint.keep)
+    saver = Saver(state, checkpoints, exchange, orders.rank, orders.checkpoint.keep, reporter.progress)
     policy = policy_of(orders.checkpoint)
     checkpointing = Checkpointing(saver, state, plan, attempt, policy, orders.between_failures, parent, base, reporter)
     return checkpointing, parent.step if parent else 0

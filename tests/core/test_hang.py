@@ -1,0 +1,247 @@
+"""Hangs are found in time, the right rank is named, and what is only slow is left alone."""
+
+import random
+
+import pytest
+
+from launcher.core.failure import FailureKind
+from launcher.core.hang import HangLimits, Watch
+from launcher.core.pace import Pulse, Usual
+from tests.core.gang_at_work import Gang, Seen
+
+STEADY = {"imports": 5.0, "loading": 20.0, "data": 0.01, "forward": 0.3, "step": 0.1, "evaluating": 4.0, "saving": 0.2}
+
+
+def steady(_rank: int, phase: str, _step: int) -> float:
+    return STEADY[phase]
+
+
+def at_work(steps: int = 30, **settings: object) -> Gang:
+    """Return a gang that has done some steps well."""
+    gang = Gang(**({"seconds": steady, "ranks": 4} | settings))  # type: ignore[arg-type]
+    assert gang.work(lambda: gang.step > steps) == ()
+    return gang
+
+
+def found(gang: Gang, patience_s: float = 60.0) -> tuple[float, list[int], str]:
+    """Return how long a hang took to be found, the ranks named, and why."""
+    begun = gang.now
+    stalled = gang.work(lambda: False, patience_s)
+    assert stalled, "no hang was found"
+    return gang.now - begun, [each.rank for each in stalled], stalled[0].why
+
+
+def test_a_stopped_rank_is_named_alone_within_ten_seconds():
+    gang = at_work()
+    gang.hurt(2, silent_as="T")
+    seconds, ranks, why = found(gang)
+    assert seconds <= 10.0
+    assert ranks == [2]
+    assert "the process is stopped" in why
+
+
+def test_a_rank_whose_interpreter_is_held_is_named_alone():
+    gang = at_work()
+    gang.hurt(1, silent_as="R")
+    seconds, ranks, why = found(gang)
+    assert seconds <= 10.0
+    assert ranks == [1]
+    assert "a call into C holds the interpreter" in why
+
+
+def test_a_rank_that_sleeps_over_its_data_is_named_and_not_those_that_wait_for_it():
+    gang = at_work()
+    gang.work(lambda: gang.members[3].at[0] == "data")
+    gang.hurt(3)
+    seconds, ranks, why = found(gang)
+    assert 5.0 < seconds <= 10.0
+    assert ranks == [3]
+    assert "a step usually takes 0." in why
+
+
+def test_ranks_that_hang_in_the_same_collective_are_all_named():
+    gang = at_work()
+    gang.work(lambda: all(member.at[0] == "forward" for member in gang.members))
+    for rank in range(4):
+        gang.hurt(rank)
+    seconds, ranks, _ = found(gang)
+    assert seconds <= 10.0
+    assert ranks == [0, 1, 2, 3]
+
+
+def test_a_hang_becomes_a_failure_that_says_where():
+    gang = at_work()
+    gang.work(lambda: gang.members[0].at[0] == "data")
+    gang.hurt(0)
+    failure = gang.work(lambda: False)[0].failure()
+    assert failure.kind == FailureKind.STALL
+    assert (failure.rank, failure.node, failure.phase, failure.step) == (0, "node0", "data", gang.members[0].at[1])
+
+
+def test_long_steps_get_five_times_their_usual_time():
+    gang = at_work(seconds=lambda rank, phase, step: 6.0 if phase == "forward" else steady(rank, phase, step))
+    gang.hurt(0)
+    seconds, _, _ = found(gang, 100.0)
+    assert 25.0 < seconds <= 5 * 6.8
+
+
+def test_a_first_step_may_take_long_and_is_no_measure_for_those_that_follow():
+    def slow_start(rank: int, phase: str, step: int) -> float:
+        return 400.0 if (phase, step) == ("forward", 1) else steady(rank, phase, step)
+
+    gang = at_work(20, seconds=slow_start)
+    gang.hurt(0, silent_as="")
+    assert found(gang)[0] <= 10.0
+
+
+def test_a_start_that_never_ends_is_found():
+    gang = Gang(seconds=lambda rank, phase, step: 1e9 if phase == "loading" else 1.0)
+    seconds, ranks, why = found(gang, 3000.0)
+    assert 1700 < seconds < 1810
+    assert ranks == [0, 1]
+    assert "nothing like it was completed yet" in why
+
+
+def test_imports_may_hold_the_interpreter_for_a_minute_and_not_for_three():
+    gang = Gang(seconds=lambda rank, phase, step: 1e9, ranks=2)
+    gang.work(lambda: gang.now > 1002.0)
+    gang.hurt(1, silent_as="R")
+    assert gang.work(lambda: False, 60.0) == ()
+    assert found(gang, 120.0)[1] == [1]
+
+
+def test_steps_that_grow_slower_up_to_four_times_are_healthy():
+    def growing(rank: int, phase: str, step: int) -> float:
+        return 3.0 * (4.0 if step > 40 else 1.0) if phase == "forward" else steady(rank, phase, step)
+
+    at_work(60, seconds=growing)
+
+
+def test_evaluations_much_longer_than_steps_are_healthy():
+    def long(rank: int, phase: str, step: int) -> float:
+        return 90.0 + 10.0 * rank if phase == "evaluating" else steady(rank, phase, step)
+
+    gang = at_work(50, seconds=long, evaluate_every=20)
+    gang.work(lambda: gang.members[0].at[0] == "evaluating")
+    gang.hurt(1)
+    seconds, ranks, why = found(gang, 1000.0)
+    assert ranks == [0, 1, 2, 3]
+    assert 400 < seconds <= 5 * 121
+    assert "evaluating usually shows some within 1" in why
+
+
+def test_signs_of_progress_keep_an_evaluation_alive_that_is_longer_than_ever():
+    watch, now = Watch(), 0.0
+
+    def healthy(phase: str, step: int, looks: int, every: int) -> bool:
+        """Whether nothing is found in so many looks, with progress at each `every`th."""
+        nonlocal watch, now
+        for count in range(looks):
+            now += 0.2
+            pulse = Pulse(phase=phase, step=step, work=count // every, age_s=0.1)
+            watch = watch.look(now, [Seen(0, "here", None, pulse)])
+            if watch.stalled(now):
+                return False
+        return True
+
+    for step in range(0, 40, 10):
+        assert healthy("evaluating", step, 10, 5)
+        assert all(healthy("forward", step + done, 5, 5) for done in range(1, 11))
+    assert healthy("evaluating", 40, 1000, 20)
+    begun = now
+    assert not healthy("evaluating", 50, 1000, 1000)
+    assert 4 * 4.0 < now - begun <= 5 * 4.0  # progress came every 4 s
+
+
+def test_storage_that_pauses_for_a_minute_while_saving_is_waited_for():
+    def pausing(rank: int, phase: str, step: int) -> float:
+        return 60.0 if (phase, step) == ("saving", 80) else steady(rank, phase, step)
+
+    at_work(100, seconds=pausing, save_every=10)
+    gang = at_work(100, save_every=10)
+    gang.work(lambda: gang.members[2].at[0] == "saving")
+    gang.hurt(2)
+    seconds, ranks, _ = found(gang, 500.0)
+    assert 100.0 < seconds <= 120.0
+    assert ranks == [2]
+
+
+@pytest.mark.parametrize("asleep_s", [20.0, 3600.0])
+def test_a_machine_that_was_suspended_goes_on(asleep_s):
+    gang = at_work()
+    gang.sleep(asleep_s)
+    assert gang.work(lambda: False, 30.0) == ()
+    gang.hurt(1, silent_as="T")
+    assert found(gang)[1] == [1]
+
+
+def test_a_pause_of_the_whole_machine_in_an_evaluation_teaches_nothing():
+    gang = at_work(40, evaluate_every=10)
+    gang.work(lambda: gang.members[0].at[0] == "evaluating")
+    before = gang.watch.usual["evaluating"]
+    gang.sleep(100.0)
+    gang.work(lambda: gang.members[0].at[0] == "data")
+    assert gang.watch.usual["evaluating"] == before
+
+
+def test_a_clock_that_is_set_back_or_forth_ends_nothing():
+    gang = at_work()
+    for leap in (-7200.0, 7200.0):
+        gang.now += leap
+        for member in gang.members:
+            member.until += leap
+            member.told_at += leap
+        assert gang.work(lambda: False, 30.0) == ()
+
+
+def test_workers_without_a_heartbeat_and_those_that_left_are_not_judged():
+    watch = Watch()
+    silent = Pulse(phase="forward", step=3, age_s=500.0)
+    for now in range(100):
+        watch = watch.look(float(now), [Seen(0, "here", None, None), Seen(1, "here", 0, silent)])
+        assert watch.stalled(float(now)) == ()
+
+
+def test_limits_can_be_shortened_for_a_drill():
+    limits = HangLimits(floor_s=1.5, silent_s=1.5, notice_s=0.0)
+    gang = at_work(limits=limits)
+    gang.hurt(0, silent_as="T")
+    assert found(gang)[0] < 2.0
+
+
+def test_the_first_of_many_is_forgotten_and_old_ones_leave():
+    usual = Usual().add(100.0)
+    for _ in range(6):
+        usual = usual.add(1.0)
+    assert usual.p99 == 100.0
+    assert usual.add(1.0).p99 == 1.0
+    for _ in range(300):
+        usual = usual.add(2.0)
+    assert (usual.p99, len(usual.spans)) == (2.0, 200)
+
+
+SEEDS = [*range(4), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(4, 60))]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_healthy_runs_with_jitter_up_to_threefold_raise_no_alarm_and_hangs_are_found(seed):
+    chance = random.Random(seed)
+    scale = 10 ** chance.uniform(-2, 1)
+
+    def jittered(_rank: int, phase: str, _step: int) -> float:
+        usual = {"imports": 5.0, "loading": 60.0, "data": 0.05, "forward": 1.0, "step": 0.2, "evaluating": 10.0,
+                 "saving": 0.5}[phase]
+        return usual * scale * chance.uniform(1.0, 3.0)
+
+    gang = Gang(seconds=jittered, ranks=chance.choice([1, 2, 8]), evaluate_every=chance.choice([0, 7, 50]),
+                save_every=chance.choice([0, 5, 20]))
+    while gang.step < 120:
+        if chance.random() < 0.05:
+            gang.sleep(chance.uniform(1.0, 500.0))
+        upto = gang.step + 5
+        assert gang.work(lambda upto=upto: gang.step >= upto) == ()
+    victim = chance.randrange(gang.ranks)
+    gang.hurt(victim, silent_as=chance.choice("RTSD"))
+    seconds, ranks, _ = found(gang)
+    assert ranks == [victim]
+    assert seconds <= 10.0
