@@ -27,7 +27,7 @@ TINY = 1e-9
 NORMAL = 1.4826
 """The standard deviation of normal noise over its median absolute deviation."""
 IN_A_ROW, IN_A_HUNDRED = 3, 10
-"""Steps left out that end a run, when one more is not finite."""
+"""Steps left out that end a run, the last of them for not being finite."""
 
 
 class Sample(Document):
@@ -65,15 +65,13 @@ def spike(usual: Usual, stage: str, sample: Sample, width: float) -> str | None:
     return None if small else found
 
 
-def too_many(skipped: Sequence[int], step: int) -> str | None:
-    """Return why a run should end after a step that was not finite, by all that were left out; None if it may go on."""
+def too_many(skipped: Sequence[int], step: int) -> tuple[int, ...]:
+    """Return the steps that are too many to leave out, now that one more was not finite; none if the run may go on."""
     row = 0
     while step - row in skipped:
         row += 1
-    if row >= IN_A_ROW:
-        return f"{row} steps in a row were left out"
-    recent = sum(step - 100 < each <= step for each in skipped)
-    return f"{recent} of 100 steps were left out" if recent >= IN_A_HUNDRED else None
+    recent = tuple(each for each in skipped if step - 100 < each <= step)
+    return recent[-row:] if row >= IN_A_ROW else recent if len(recent) >= IN_A_HUNDRED else ()
 
 
 def _norm_spike(recent: Sequence[Sample], sample: Sample, width: float) -> str | None:

@@ -7,6 +7,7 @@
     |   |-- Unplannable              a mix, length or cluster that cannot work, with numbers
     |   `-- PlanChanged              the run exists and was begun with another plan
     |-- RunFailed            exit 1   training ended in a way that another try would not mend
+    |-- Diverged             exit 1   rows threw the run off its track; another try must leave them out
     |-- Yielded              exit 75  stopped on request; the same command continues
     `-- PlatformError        exit 76  Ray, the file system or the machine
 """
@@ -71,6 +72,10 @@ class PlanChanged(UserError):
 
 class RunFailed(LauncherError):
     """Training ended, and the same again would end the same."""
+
+
+class Diverged(LauncherError):
+    """A step's rows threw the run off its track, or too many steps were not finite; the message names the rows."""
 
 
 class Yielded(LauncherError):

@@ -93,7 +93,10 @@ class StepDone(Event):
     seconds: float
     world_size: int
     applied: bool
-    """False when the norm was not finite and the update was skipped."""
+    """False when the loss or the norm was not finite, or the step was left out: then nothing has changed. `documents`
+    names the first of its rows' documents (source:index) then, `document_count` tells how many there are."""
+    skipped: bool = False
+    """An amendment leaves the step out: nothing was computed."""
     rows_digest: str
     """Hex BLAKE2b-128 over a line `source:index` per document: rows in order, documents in order within the row."""
 

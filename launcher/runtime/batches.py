@@ -98,6 +98,11 @@ class Batches:
         """Return the journal's `rows_digest`."""
         return rows_digest(((place.source, place.index) for place in rows.places), self._splits)
 
+    def documents(self, rows: StepRows) -> list[str]:
+        """Return the name, `source:index`, of every document in the rows, in order."""
+        return [f"{place.source}:{document}" for place in rows.places
+                for document in self._splits[place.source].row(place.index).documents]
+
     def of_rank(self, rows: StepRows, rank: int, data_parallel: int, micro_batch: int) -> list[MicroBatch]:
         """Return a rank's micro-batches; as many as every other rank's."""
         return [self._lay_out(places) for places in deal(rows.places, data_parallel, micro_batch)[rank]]

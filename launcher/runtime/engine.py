@@ -6,6 +6,7 @@ tokens. DeepSpeed then averages over ranks once, and nothing else scales: neithe
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import nan
 from typing import Any
 
 import deepspeed
@@ -28,6 +29,10 @@ class Update:
     grad_norm: float | None
     """Global, before clipping; None when it was not finite."""
     applied: bool
+
+
+NO_UPDATE = Update(None, applied=False)
+"""Of a step that is left out."""
 
 
 class TrainEngine:
@@ -76,7 +81,9 @@ class TrainEngine:
             engine.set_gradient_accumulation_boundary(number == len(batches))
             losses = self._losses(batch)
             sums += by_source(losses, batch, self._order)
-            engine.backward(losses.sum() * scale, scale_wrt_gas=False)
+            total = losses.sum()
+            # A loss that is not finite may have gradients that are: the norm must tell it on all ranks.
+            engine.backward(total * torch.where(total.isfinite(), scale, nan), scale_wrt_gas=False)
             if number < len(batches):
                 engine.step()
         return sums

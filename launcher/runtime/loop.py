@@ -7,14 +7,17 @@ small vector; what to do about it follows from the gathered values, the same on 
 import time
 from dataclasses import dataclass
 from enum import Enum
+from math import nan
 
+from launcher.core.errors import Diverged
 from launcher.core.events import SourceLoss, StageStarted, StepDone
 from launcher.core.run_plan import RunPlan, StagePlan
 from launcher.core.schedule import learning_rate
 from launcher.runtime.batches import Batches, StepRows
 from launcher.runtime.checkpoint.checkpointing import WORDS, Checkpointing
-from launcher.runtime.engine import TrainEngine, Update
+from launcher.runtime.engine import NO_UPDATE, TrainEngine, Update
 from launcher.runtime.evaluation import Evaluator, mean_loss, source_losses
+from launcher.runtime.judge import SHOWN, Verdict, named
 from launcher.runtime.process_group import Agreement
 from launcher.runtime.reporter import Reporter, resident_bytes
 from launcher.runtime.stop import StopFlag
@@ -44,12 +47,12 @@ class Loop:
                  done: int) -> None:
         self._plan, self._rank, self._engine, self._batches = plan, rank, engine, batches
         self._evaluator, self._agreement, self._reporter, self._stop = evaluator, agreement, reporter, stop
-        self._checkpointing = checkpointing
+        self._checkpointing, self._judge = checkpointing, checkpointing.judge
         self.step = done
         """Steps done."""
 
     def run(self) -> Outcome:
-        """Train to the end of the plan; return how it ended. Raises what the engine raises."""
+        """Train to the end of the plan; return how it ended. Raises what the engine raises, and Diverged."""
         # A checkpoint may be older than what follows its step: what is due there is measured again.
         if self.step == 0 or self._evaluation_due(self._plan.stage_of(self.step)):
             self._measure(self._plan.stage_of(max(1, self.step)))
@@ -73,21 +76,39 @@ class Loop:
         begin, step, rank = time.perf_counter(), self.step + 1, self._rank
         self._reporter.beat(step, "data")
         rows = self._batches.step_rows(step)
-        mine = self._batches.of_rank(rows, rank.rank, rank.data_parallel, rank.micro_batch)
-        sums_here = self._engine.accumulate(mine, rows.supervised_tokens)
-        exchange = self._agreement.begin([float(self._stop.requested()), *self._checkpointing.word(),
-                                          *sums_here.tolist()])
-        update = self._engine.update(learning_rate(stage, step), stage.optimizer)
+        skipped = self._judge.skips(step)
+        sums_here = [nan] * len(self._plan.sources) if skipped else self._accumulate(rows)
+        exchange = self._agreement.begin([float(self._stop.requested()), *self._checkpointing.word(), *sums_here])
+        self._reporter.beat(step, "step")
+        update = NO_UPDATE if skipped else self._engine.update(learning_rate(stage, step), stage.optimizer)
         values = exchange()
         self.step = step
+        sums = dict(zip(self._plan.sources, values[:, 1 + WORDS :].sum(0).tolist(), strict=True))
         if rank.rank == 0:
-            sums = dict(zip(self._plan.sources, values[:, 1 + WORDS :].sum(0).tolist(), strict=True))
-            self._tell_step(stage, rows, sums, update, time.perf_counter() - begin)
+            self._tell_step(stage, rows, sums, update, time.perf_counter() - begin, skipped=skipped)
+        if not skipped:
+            self._refuse_divergence(self._judge.learn(step, sums, rows.supervised, update.grad_norm))
         stopping = bool(values[:, 0].max() > 0)
         # Whoever stops has little time: what is due is measured when the run goes on.
         losses = self._measure(stage) if self._evaluation_due(stage) and not self._leaving(stopping) else {}
         self._checkpointing.after_step(step, rows.rows, values[:, 1 : 1 + WORDS], losses, stopping=stopping)
         return stopping
+
+    def _accumulate(self, rows: StepRows) -> list[float]:
+        """Compute this rank's part of a step; return its summed losses by source."""
+        rank = self._rank
+        mine = self._batches.of_rank(rows, rank.rank, rank.data_parallel, rank.micro_batch)
+        self._reporter.beat(self.step + 1, "forward")
+        return self._engine.accumulate(mine, rows.supervised_tokens).tolist()
+
+    def _refuse_divergence(self, verdict: Verdict | None) -> None:
+        if verdict is None:
+            return
+        # What is being saved is from before this step: the run may go back to it.
+        with self._reporter.during("saving", self.step):
+            self._checkpointing.finish()
+        documents = [name for step in verdict.steps for name in self._batches.documents(self._batches.step_rows(step))]
+        raise Diverged(f"{verdict.reason}. Its rows: {named(documents)}")
 
     def _leaving(self, stopping: bool) -> bool:
         return stopping and self.step < self._plan.steps
@@ -109,13 +130,15 @@ class Loop:
             self._reporter.event(StageStarted(stage=stage.name, step=stage.first_step, steps=stage.steps))
 
     def _tell_step(self, stage: StagePlan, rows: StepRows, sums: dict[str, float], update: Update,
-                   seconds: float) -> None:
+                   seconds: float, *, skipped: bool) -> None:
+        documents = [] if update.applied else self._batches.documents(rows)
+        named_here = {"documents": documents[:SHOWN], "document_count": len(documents)} if documents else {}
         self._reporter.event(StepDone.model_validate({
             "step": self.step, "stage": stage.name, "segment": 0,
             "loss": mean_loss(sum(sums.values()), rows.supervised_tokens),
             "sources": source_losses(sums, rows.supervised, rows.rows),
             "learning_rate": learning_rate(stage, self.step), "grad_norm": update.grad_norm, "tokens": rows.tokens,
             "supervised_tokens": rows.supervised_tokens, "seconds": seconds,
-            "world_size": self._rank.data_parallel, "applied": update.applied,
-            "rows_digest": self._batches.digest(rows), "memory_bytes": resident_bytes(),
+            "world_size": self._rank.data_parallel, "applied": update.applied, "skipped": skipped,
+            "rows_digest": self._batches.digest(rows), "memory_bytes": resident_bytes(), **named_here,
         }))

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
-from launcher.core.errors import UserError
+from launcher.core.errors import Diverged, UserError
 from launcher.core.events import Event
 from launcher.core.failure import FailureKind, WorkerFailure
 from launcher.storage.mailbox import Mailbox
@@ -98,6 +98,8 @@ def kind_of(error: BaseException) -> FailureKind:
     name, text = type(error).__name__, str(error).lower()
     if isinstance(error, MemoryError) or name == "OutOfMemoryError" or "out of memory" in text:
         return FailureKind.OUT_OF_MEMORY
+    if isinstance(error, Diverged):
+        return FailureKind.DIVERGENCE
     # A missing package: transformers names the one that the recipe's attention or adapter needs.
     if isinstance(error, UserError | ImportError):
         return FailureKind.BAD_INPUT

@@ -122,9 +122,8 @@ def test_a_loss_that_runs_away_is_told_in_time() -> None:
 
 
 @pytest.mark.parametrize(("skipped", "step", "told"), [
-    ((7,), 7, None), ((6, 7), 7, None), ((5, 6, 7), 7, "3 steps in a row"), ((1, 3, 5, 7), 7, None),
-    (tuple(range(2, 21, 2)), 20, "10 of 100 steps"), (tuple(range(20, 220, 20)), 200, None),
+    ((7,), 7, ()), ((6, 7), 7, ()), ((2, 5, 6, 7), 7, (5, 6, 7)), ((1, 3, 5, 7), 7, ()),
+    (tuple(range(2, 21, 2)), 20, tuple(range(2, 21, 2))), (tuple(range(20, 220, 20)), 200, ()),
 ], ids=["one", "two", "three", "every other", "ten of a hundred", "one in twenty"])
-def test_a_few_steps_may_be_left_out_and_not_many(skipped: tuple[int, ...], step: int, told: str | None) -> None:
-    found = too_many(skipped, step)
-    assert found is None if told is None else found is not None and found.startswith(told)
+def test_a_few_steps_may_be_left_out_and_not_many(skipped: tuple[int, ...], step: int, told: tuple[int, ...]) -> None:
+    assert too_many(skipped, step) == told

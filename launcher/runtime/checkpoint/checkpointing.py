@@ -19,6 +19,7 @@ from launcher.core.run_plan import RunPlan
 from launcher.core.saving import FIRST_AUTO_S, SavePolicy, auto_seconds, kind_due
 from launcher.runtime.checkpoint.saver import Saved, Saver
 from launcher.runtime.checkpoint.state import EngineState
+from launcher.runtime.judge import Judge
 from launcher.runtime.reporter import Reporter
 
 WORDS = 3
@@ -32,8 +33,11 @@ class Checkpointing:
     """Saves when it is due."""
 
     def __init__(self, saver: Saver, state: EngineState, plan: RunPlan, attempt: AttemptPlan, policy: SavePolicy,
-                 between_failures: float, parent: Manifest | None, base: str | None, reporter: Reporter) -> None:
+                 between_failures: float, parent: Manifest | None, base: str | None, reporter: Reporter,
+                 judge: Judge) -> None:
         self._saver, self._state, self._plan, self._attempt = saver, state, plan, attempt
+        self.judge = judge
+        """Asked for what a checkpoint says of the steps before it; the loop tells it of each."""
         self._policy, self._parent, self._reporter = policy, parent, reporter
         self._consumed = Counter(parent.consumed if parent else dict.fromkeys(plan.sources, 0))
         self._best = parent.best_loss if parent else None
@@ -106,10 +110,11 @@ class Checkpointing:
 
     def _manifest(self, step: int, kind: CheckpointKind) -> Manifest:
         """Return everything about the state that is not in files; commit time and files are added when they exist."""
-        plan = self._plan
+        plan = self.judge.plan
         return Manifest(
             run=plan.name, chain=plan.chain(step), attempt=self._attempt.attempt, step=step, kind=kind,
             parent=self._parent.step if self._parent else None, cursor=cursor_after(plan, step),
+            skipped=tuple(number for number in plan.skipped_steps if number <= step), usual=self.judge.usual,
             consumed=dict(self._consumed), best_loss=self._best,
             optimizer_step=self._state.updates, world_size=self._attempt.world_size,
             zero_stage=self._attempt.ds_config["zero_optimization"]["stage"], precision=plan.model.precision,

@@ -14,6 +14,7 @@ from launcher.runtime.checkpoint.state import EngineState
 from launcher.runtime.checkpoint.zero3 import Zero3State
 from launcher.runtime.checkpoint.zero12 import Zero12State
 from launcher.runtime.engine import TrainEngine
+from launcher.runtime.judge import Judge
 from launcher.runtime.process_group import Exchange, new_group
 from launcher.runtime.reporter import Reporter
 from launcher.storage.checkpoints import Checkpoints
@@ -59,5 +60,7 @@ def restore(orders: WorkerOrders, engine: TrainEngine, run: RunDir,
         _require_same_base(plan, parent, base)
     saver = Saver(state, checkpoints, exchange, orders.rank, orders.checkpoint.keep, reporter.progress)
     policy = policy_of(orders.checkpoint)
-    checkpointing = Checkpointing(saver, state, plan, attempt, policy, orders.between_failures, parent, base, reporter)
+    judge = Judge(plan, orders.divergence, parent.usual if parent else None)
+    checkpointing = Checkpointing(saver, state, plan, attempt, policy, orders.between_failures, parent, base, reporter,
+                                  judge)
     return checkpointing, parent.step if parent else 0
