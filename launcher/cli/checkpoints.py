@@ -14,7 +14,8 @@ from rich.progress import track
 from rich.table import Table
 
 from launcher.cli.find_run import find_run
-from launcher.core.errors import FAILED
+from launcher.cli.output import printing
+from launcher.core.errors import FAILED, PlatformError
 from launcher.core.ledger import Proof, prove, surviving
 from launcher.core.manifest import Manifest
 from launcher.core.run_plan import RunPlan
@@ -35,6 +36,15 @@ def checkpoints(argument: str, *, verify: bool, as_json: bool) -> None:
     run, shown = find_run(argument)
     plan = read_plan(run)
     rows = _rows(Checkpoints(run, plan.chain), plan, verify=verify)
+    proof = _prove(run, plan) if verify else None
+    with printing():
+        _print(run, shown, plan, rows, proof, as_json=as_json)
+    if any(row["verified"] is False for row in rows) or (proof is not None and proof.problems):
+        sys.exit(FAILED)
+
+
+def _print(run: RunDir, shown: str, plan: RunPlan, rows: list[dict[str, Any]], proof: Proof | None, *,
+           as_json: bool) -> None:
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     if as_json:
         sys.stdout.write(json.dumps(rows, indent=1) + "\n")
@@ -43,15 +53,12 @@ def checkpoints(argument: str, *, verify: bool, as_json: bool) -> None:
         console.print(_table(rows))
     else:
         console.print(f"{shown} has no checkpoint yet")
-    proof = _prove(run, plan) if verify else None
     if proof is not None:
         _print_proof(proof, plan, console)
     elif not as_json:
         more = f"launcher checkpoints {shown} --verify    " if rows else ""
         alive = holder_of(run) is not None
         console.print(f"next   {more}{next_command(run, shown, RunFold(read_journal(run)), alive=alive)}")
-    if any(row["verified"] is False for row in rows) or (proof is not None and proof.problems):
-        sys.exit(FAILED)
 
 
 def _rows(found: Checkpoints, plan: RunPlan, *, verify: bool) -> list[dict[str, Any]]:
@@ -64,7 +71,7 @@ def _row(found: Checkpoints, plan: RunPlan, step: int, *, verify: bool) -> dict[
     stage = plan.stage_of(step).name if 1 <= step <= plan.steps else None
     try:
         manifest: Manifest = found.verify(step) if verify else found.manifest(step)
-    except Damaged as error:
+    except (Damaged, PlatformError) as error:
         return {"step": step, "stage": stage, "kind": None, "bytes": None, "world_size": None, "committed_at": None,
                 "verified": False, "reason": str(error)}
     return {"step": step, "stage": stage, "kind": manifest.kind, "bytes": manifest.bytes,

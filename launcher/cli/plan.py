@@ -51,11 +51,13 @@ def _prepared(loaded: LoadedRecipe, cache: str | None) -> Prepared | None:
         loaded.require_data()
     if loaded.missing:
         return None
-    from launcher.data.cache import cache_store
+    from launcher.data.cache import cache_there
     from launcher.data.prepare import look_up
 
+    if (store := cache_there(cache)) is None:
+        return None
     try:
-        return look_up(loaded.recipe, cache_store(cache))
+        return look_up(loaded.recipe, store)
     except LauncherError as error:
         sys.stderr.write(f"launcher: estimated, because {error}\n")
         return None

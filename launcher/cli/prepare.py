@@ -9,14 +9,18 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from launcher.cli.output import printing
 from launcher.cli.plan import short
 from launcher.cli.preparing import prepared_data
 from launcher.core.source_index import Prepared, SourceIndex
 from launcher.data.cache import cache_store
 from launcher.data.shared import shared_documents
 from launcher.storage.recipes import load_recipe
+from launcher.storage.store import Store
 
 COLUMNS = ("read", "train", "holdout", "rows", "tokens", "learnt", "fill", "cut", "dropped", "again")
+INTERRUPTED = 130
+"""The exit code of what Ctrl-C ended, as shells have it."""
 TABLE_WIDTH = 80
 """In narrower terminals the table would lose the sources' names."""
 
@@ -27,12 +31,22 @@ def prepare_recipe(recipe: str, overrides: Sequence[str], cache: str | None, sho
     loaded = load_recipe(recipe, overrides)
     loaded.require_data()
     store = cache_store(cache)
-    # Progress goes beside the result, so that JSON can be piped on.
-    prepared = prepared_data(loaded.recipe, store, Console(stderr=True), processes)
+    try:
+        # Progress goes beside the result, so that JSON can be piped on.
+        prepared = prepared_data(loaded.recipe, store, Console(stderr=True), processes)
+    except KeyboardInterrupt:
+        sys.stderr.write("launcher: stopped; sources that are prepared are kept, and the same command goes on with the "
+                         "others\n")
+        sys.exit(INTERRUPTED)
     prepared = prepared.model_copy(update={"shared": shared_documents(prepared, store)})
-    if as_json:
-        sys.stdout.write(prepared.to_json())
-        return
+    with printing():
+        if as_json:
+            sys.stdout.write(prepared.to_json())
+        else:
+            _print(prepared, store, recipe, show)
+
+
+def _print(prepared: Prepared, store: Store, recipe: str, show: int) -> None:
     # Without a terminal rich would guess 80 columns and cut names; a pipe has no width.
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     if show:
@@ -72,14 +86,15 @@ def notes(prepared: Prepared) -> Iterator[str]:
     """Yield what a person should know of documents that were cut, left out, or are there more than once."""
     for name, index in prepared.sources.items():
         if told := [f"{count:,} {reason}" for count, reason in _reasons(index) if count]:
-            yield f"{name}: of {index.read + index.holdout_read:,} documents {'; '.join(told)}"
+            yield f"{name}: of {_many(index.read + index.holdout_read, 'document')} {'; '.join(told)}"
         yield from (f"{name}: skipped {first}" for first in index.skipped_first)
     for shared in prepared.shared:
+        are = "is" if shared.documents == 1 else "are"
         if shared.held_out:
-            yield (f"{shared.source}: {shared.documents:,} held-out documents are trained on in {shared.other}, so "
-                   "their loss measures memory; hold out the same share of both")
+            yield (f"{shared.source}: {_many(shared.documents, 'held-out document')} {are} trained on in "
+                   f"{shared.other}, so the loss on it measures memory; hold out the same share of both")
         else:
-            yield f"{shared.source}: {shared.documents:,} documents are in {shared.other} too"
+            yield f"{shared.source}: {_many(shared.documents, 'document')} {are} in {shared.other} too"
 
 
 def _reasons(index: SourceIndex) -> list[tuple[int, str]]:
@@ -101,6 +116,10 @@ def _cells(index: SourceIndex) -> list[str]:
     dropped = index.dropped_long + index.dropped_empty + index.skipped
     lost = [index.truncated + index.split_up, dropped, index.duplicates]
     return [*map(_count, counts), short(train.tokens), *shares, *map(_count, lost)]
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count:,} {word}{'s' * (count != 1)}"
 
 
 def _count(count: int) -> str:

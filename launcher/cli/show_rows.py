@@ -24,7 +24,7 @@ BEGIN, END = ">>>", "<<<"
 # Data must not move the cursor, recolour or reverse the terminal it is looked at in: all but tab and line feed.
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
-Piece = tuple[str, bool]
+Words = tuple[str, bool]
 """Text, and whether it is learnt."""
 
 
@@ -43,7 +43,7 @@ def show_rows(prepared: Prepared, store: Store, count: int, console: Console) ->
             for document, tokens, supervised in documents(row):
                 console.print(Text(f"-- document {document}: {len(tokens)} tokens, {supervised.sum()} learnt", BORDER))
                 pieces = [(str(tokenizer.decode(part)), learnt) for part, learnt in runs(tokens, supervised)]
-                console.print(marked(pieces, coloured=coloured))
+                console.print(in_colour(pieces, coloured=coloured))
 
 
 def documents(row: PackedRow) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
@@ -59,7 +59,7 @@ def runs(tokens: np.ndarray, supervised: np.ndarray) -> Iterator[tuple[list[int]
         yield [token for token, _ in run], learnt
 
 
-def marked(pieces: list[Piece], *, coloured: bool) -> Text:
+def in_colour(pieces: list[Words], *, coloured: bool) -> Text:
     """Return the text with what is learnt in colour, or between marks."""
     text = Text()
     for piece, learnt in pieces:

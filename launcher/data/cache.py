@@ -5,15 +5,15 @@ import os
 
 from launcher.core.errors import UserError
 from launcher.storage.store import Store, open_store
-from launcher.storage.typed_paths import typed_path
+from launcher.storage.typed_paths import is_folder, typed_path
 
 ENVIRONMENT = "LAUNCHER_CACHE"
 DEFAULT = "~/.cache/launcher"
 
 
 def cache_store(option: str | None) -> Store:
-    """Return the cache: at the `--cache` option, else `$LAUNCHER_CACHE`, else `~/.cache/launcher`."""
-    url = option or os.environ.get(ENVIRONMENT) or DEFAULT
+    """Return the cache, made if it is not there: at `--cache`, else `$LAUNCHER_CACHE`, else `~/.cache/launcher`."""
+    url = _url(option)
     if "://" in url:
         return open_store(url)
     path = typed_path(url)
@@ -25,3 +25,13 @@ def cache_store(option: str | None) -> Store:
             raise UserError(f"the cache {path} cannot be a folder: {error.strerror}; --cache or ${ENVIRONMENT} name "
                             "another place") from None
     return open_store(str(path))
+
+
+def cache_there(option: str | None) -> Store | None:
+    """Return the cache if it is there: who only asks what is in it leaves no folder behind."""
+    url = _url(option)
+    return cache_store(option) if "://" in url or is_folder(typed_path(url)) else None
+
+
+def _url(option: str | None) -> str:
+    return option or os.environ.get(ENVIRONMENT) or DEFAULT

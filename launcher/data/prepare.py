@@ -40,47 +40,51 @@ Waiting = Callable[[str, str], None]
 
 def look_up(recipe: Recipe, store: Store) -> Prepared | None:
     """Return what preparation left in the store, or None if something is missing. Raises DataInvalid or UserError."""
-    return _found(recipe, identify_sources(recipe, store), store)
-
-
-def _found(recipe: Recipe, sources: tuple[SourceIdentity, ...], store: Store) -> Prepared | None:
-    facts = stored_facts(store, tokenizer_fingerprint(recipe, sources, store))
-    if facts is None:
-        return None
-    found: dict[str, SourceIndex] = {}
-    for source in sources:
-        index = _stored_index(source, source.fingerprint(facts.fingerprint, recipe.sequence_length), store)
-        if index is None:
-            return None
-        found[source.name] = index
-    return Prepared(tokenizer=facts, sources=found)
+    return Preparation(recipe, store).found()
 
 
 def prepare(recipe: Recipe, store: Store, progress: "Progress | None" = None, *, processes: int | None = None,
             waiting: Waiting | None = None) -> Prepared:
-    """Make what is missing in the store and return all of it.
-
-    `processes` work on it; by default as many as there are cores, and one where little is to do. What is made does not
-    depend on their number. Raises DataInvalid, with file and row, for data that cannot be read, rendered or masked, and
-    PlatformError if one of the processes is killed.
-    """
-    sources = identify_sources(recipe, store)
-    found = _found(recipe, sources, store)
-    return found if found is not None else _Preparation(recipe, sources, store, progress, waiting).make(processes)
+    """Make what is missing in the store and return all of it. Raises as `look_up` and `Preparation.make`."""
+    preparation = Preparation(recipe, store)
+    return preparation.found() or preparation.make(progress, processes=processes, waiting=waiting)
 
 
-class _Preparation:
-    """One call of `prepare` that has something to make."""
+class Preparation:
+    """What a recipe's data needs. Its sources are looked at once: far ones are asked for over the network."""
 
-    def __init__(self, recipe: Recipe, sources: tuple[SourceIdentity, ...], store: Store, progress: "Progress | None",
-                 waiting: Waiting | None) -> None:
-        self._recipe, self._sources, self._store = recipe, sources, store
-        self._progress = progress or (lambda *_: None)
-        self._waiting = waiting or (lambda *_: None)
+    def __init__(self, recipe: Recipe, store: Store) -> None:
+        """Look at the sources. Raises DataInvalid or UserError for what cannot be read."""
+        self._recipe, self._store = recipe, store
+        self._sources = identify_sources(recipe, store)
+        self._progress: Progress = lambda *_: None
+        self._waiting: Waiting = lambda *_: None
 
-    def make(self, processes: int | None) -> Prepared:
+    def found(self) -> Prepared | None:
+        """Return what is in the store, or None if something is missing."""
+        facts = stored_facts(self._store, tokenizer_fingerprint(self._recipe, self._sources, self._store))
+        if facts is None:
+            return None
+        found: dict[str, SourceIndex] = {}
+        for source in self._sources:
+            fingerprint = source.fingerprint(facts.fingerprint, self._recipe.sequence_length)
+            index = _stored_index(source, fingerprint, self._store)
+            if index is None:
+                return None
+            found[source.name] = index
+        return Prepared(tokenizer=facts, sources=found)
+
+    def make(self, progress: "Progress | None" = None, *, processes: int | None = None,
+             waiting: Waiting | None = None) -> Prepared:
+        """Make what is missing and return all of it.
+
+        `processes` work on it; by default as many as there are cores, and one where little is to do. What is made does
+        not depend on their number. Raises DataInvalid, with file and row, for data that cannot be read, rendered or
+        masked, and PlatformError if one of the processes is killed.
+        """
         from launcher.data.workforce import Workforce, usual_processes
 
+        self._progress, self._waiting = progress or self._progress, waiting or self._waiting
         size = sum(source.files.size for source in self._sources)
         with Workforce(processes or usual_processes(size)) as workforce:
             facts = self._tokenizer(workforce)

@@ -54,3 +54,8 @@ def test_the_schema_describes_every_field(launch):
     stage = schema["$defs"]["Stage"]["properties"]
     assert "against forgetting" in stage["replay"]["description"]
     assert schema["additionalProperties"] is False and "extends" in schema["properties"]
+
+
+def test_a_plan_leaves_no_cache_behind(launch, tmp_path):
+    assert "estimated plan" in launch("plan", "quickstart", "--cache", str(tmp_path / "cache"))
+    assert not (tmp_path / "cache").exists()

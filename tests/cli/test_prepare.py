@@ -2,14 +2,18 @@
 
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+import launcher.data.prepare as launcher_data_prepare
 from launcher.cli.main import app
 from launcher.cli.prepare import notes, print_prepared, table
-from launcher.cli.show_rows import marked
+from launcher.cli.show_rows import in_colour
 from launcher.core.errors import UserError
 from launcher.core.source_index import Prepared, SourceIndex, SplitIndex, TokenizerFacts
 
@@ -48,6 +52,35 @@ def test_json_is_the_prepared_document_and_nothing_else(launcher):
     assert Prepared.from_json(launcher("--json").stdout).sources["sums"].read == 10
 
 
+def test_data_is_looked_at_once_whether_it_is_prepared_or_not(launcher, monkeypatch):
+    asked = []
+    identify = launcher_data_prepare.identify_sources
+    monkeypatch.setattr(launcher_data_prepare, "identify_sources", lambda *each: asked.append(1) or identify(*each))
+    for times in (1, 2):
+        assert launcher().exit_code == 0 and len(asked) == times
+
+
+def test_ctrl_c_says_what_is_kept(launcher, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(launcher_data_prepare.Preparation, "make", interrupted)
+    result = launcher()
+    assert result.exit_code == 130 and result.stderr.splitlines()[-1] == (
+        "launcher: stopped; sources that are prepared are kept, and the same command goes on with the others")
+
+
+@pytest.mark.parametrize("options", [["--json"], []])
+def test_a_full_disk_behind_the_output_is_told_in_one_line(launcher, tmp_path, options):
+    assert launcher().exit_code == 0
+    command = [sys.executable, "-m", "launcher.cli.main", "prepare", str(tmp_path / "r.yaml"), *options, "--cache",
+               str(tmp_path / "cache")]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        76, "launcher: standard output cannot be written to: No space left on device\n")
+
+
 def test_rows_are_shown_with_their_borders_and_what_is_learnt(launcher):
     printed = launcher("--show", "1").stdout
     assert "sums, row 0 of 3: 3 documents, 25 of 32 tokens" in printed and "sums, row 1" not in printed
@@ -55,7 +88,7 @@ def test_rows_are_shown_with_their_borders_and_what_is_learnt(launcher):
 
 
 def test_data_cannot_move_the_cursor_of_the_terminal_it_is_looked_at_in():
-    shown = marked([("a\x1b[2J\u202eb\n\tc\r", True)], coloured=True).plain
+    shown = in_colour([("a\x1b[2J\u202eb\n\tc\r", True)], coloured=True).plain
     assert shown == r"a\x1b[2J\u202eb" + "\n\tc" + r"\r"
 
 
@@ -85,7 +118,7 @@ def test_overrides_reach_the_data(launcher):
 def test_learnt_text_is_coloured_where_there_are_colours():
     console = Console(force_terminal=True, color_system="standard", no_color=False)
     with console.capture() as capture:
-        console.print(marked([("2 =", False), (" 2", True)], coloured=True))
+        console.print(in_colour([("2 =", False), (" 2", True)], coloured=True))
     assert capture.get() == "2 =\x1b[1;32m 2\x1b[0m\n"
 
 
