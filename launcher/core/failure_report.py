@@ -1,7 +1,7 @@
-"""What failures mean and how they are told: many ranks, one message.
+"""What failures mean: their kind, and which of many ranks' explains the others'.
 
-Pure. Decides the kind of a failure from what a dying worker leaves, which failures are only echoes of another rank's,
-and the text a person reads. What to do about a failure is `core.lifecycle`.
+Pure. Decides the kind of a failure from what a dying worker leaves, and which failures are only echoes of another
+rank's. What to do about a failure is `core.lifecycle`, how it is told `core.failure_page`.
 """
 
 import re
@@ -59,31 +59,3 @@ def ranges(numbers: Iterable[int]) -> str:
         else:
             spans.append([number, number])
     return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in spans)
-
-
-def group(failures: Iterable[WorkerFailure]) -> list[tuple[WorkerFailure, tuple[int, ...]]]:
-    """Return one failure per distinct (kind, message) with all the ranks that had it, in order of appearance."""
-    groups: dict[tuple[str, str], list[WorkerFailure]] = {}
-    for failure in failures:
-        groups.setdefault((failure.kind, failure.message), []).append(failure)
-    return [(members[0], tuple(sorted(member.rank for member in members))) for members in groups.values()]
-
-
-def failure_report(attempt: int, step: int, failures: Sequence[WorkerFailure], log: str) -> str:
-    """Return the message a person reads: one line per distinct failure, the log, and one full traceback."""
-    told = causes(failures)
-    lines = [f"attempt {attempt} failed after step {step}: {_line(failure, ranks)}" if index == 0
-             else f"  and {_line(failure, ranks)}" for index, (failure, ranks) in enumerate(group(told))]
-    echoes = {failure.rank for failure in failures} - {failure.rank for failure in told}
-    if echoes:
-        lines.append(f"  rank{'s' * (len(echoes) > 1)} {ranges(echoes)} then lost their peers")
-    lines.append(f"  log: {log}")
-    traceback = next((failure.traceback for failure in told if failure.traceback), "")
-    return "\n".join([*lines, "", traceback.rstrip()] if traceback else lines)
-
-
-def _line(failure: WorkerFailure, ranks: Sequence[int]) -> str:
-    where = f"rank{'s' * (len(ranks) > 1)} {ranges(ranks)} (node {failure.node})"
-    doing = f" in {failure.phase}" if failure.phase else ""
-    step = f" of step {failure.step}" if failure.step else ""
-    return f"{failure.kind} on {where}{doing}{step}: {failure.message}"

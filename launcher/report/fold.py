@@ -50,6 +50,8 @@ class RunFold:
         """By step; 0 is the untouched base."""
         self.failures: list[dict[str, Any]] = []
         """Of the last attempt."""
+        self.decision: dict[str, Any] | None = None
+        """What was decided about them."""
         self.restarts = Restarts()
         self.exported: dict[str, Any] | None = None
         self.stop: dict[str, Any] | None = None
@@ -142,7 +144,7 @@ class RunFold:
         if not self._goes_on:
             self.restarts.forget()
         self.attempt = attempt
-        self.workers, self.recent, self.failures = [], [], []
+        self.workers, self.recent, self.failures, self.decision = [], [], [], None
         self.stop = self.end = None
         self.phase, self._went_on, self._goes_on = "", self._goes_on, False
 
@@ -174,6 +176,9 @@ class RunFold:
 
     def _on_failure(self, event: dict[str, Any]) -> None:
         self.failures.append(event)
+
+    def _on_decision(self, event: dict[str, Any]) -> None:
+        self.decision = event
 
     def _on_exported(self, event: dict[str, Any]) -> None:
         self.exported = event

@@ -6,11 +6,13 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from launcher.core.events import Decision
 from launcher.core.failure import WorkerFailure
-from launcher.core.failure_report import causes, failure_report
+from launcher.core.failure_page import failure_page
 from launcher.report.fold import RunFold
 from launcher.report.next_command import next_command
 from launcher.report.words import count, duration, loss, plural, size
+from launcher.storage.evidence import evidence_of
 from launcher.storage.run_dir import RunDir
 
 
@@ -67,12 +69,10 @@ def told_failures(run: RunDir, shown: str, fold: RunFold) -> str:
     failures = [WorkerFailure.model_validate({name: event[name] for name in WorkerFailure.model_fields if name in event}
                                              | {"rank": -1 if event["rank"] is None else event["rank"],
                                                 "node": event["node"] or "here"}) for event in fold.failures]
-    cause = causes(failures)[0]
-    if cause.rank < 0:
-        return f"{cause.kind}: {cause.message}\n  log: {shown}/{run.attempt_key(fold.attempt, 'controller.log')}\n"
-    log = f"{shown}/{run.attempt_key(fold.attempt, f'rank-{cause.rank:03d}.log')}"
     step = fold.last_step["step"] if fold.last_step else 0
-    return failure_report(fold.attempt, step, failures, log) + "\n"
+    decision = Decision.model_validate(fold.decision) if fold.decision else None
+    evidence = evidence_of(run, f"{shown}/", fold.attempt, failures, decision)
+    return failure_page(fold.attempt, step, failures, evidence) + "\n"
 
 
 def _moments(fold: RunFold) -> dict[str, dict[str, Any]]:

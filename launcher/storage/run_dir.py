@@ -5,7 +5,7 @@
     amendments/0001.json      changes of the plan
     journal.jsonl             every event
     attempts/003/             attempt.json, journal.jsonl, controller.log, node-0.log, rank-000.log,
-                              rank-000.stacks
+                              rank-000.stacks, failure.txt
     checkpoints/              named by `storage.checkpoints`
     model/                    the exported result
 """
@@ -52,3 +52,10 @@ class RunDir:
     def rank_stacks(self, attempt: int, rank: int) -> Path:
         """Return the path of the file that a rank's stacks are written to when it hangs or crashes."""
         return self.attempt_path(attempt, f"rank-{rank:03d}.stacks")
+
+    def read_stacks(self, attempt: int, rank: int) -> str:
+        """Return what a rank wrote of its stacks, if anything."""
+        try:
+            return (self.path / self.attempt_key(attempt, f"rank-{rank:03d}.stacks")).read_text(errors="replace")
+        except OSError:
+            return ""
