@@ -28,6 +28,8 @@ from launcher.data.tokenizer import load_tokenizer
 
 PLACES = 3
 """How many bad rows of a batch are remembered by place."""
+BEYOND = "beyond"
+"""Counts those of `dropped_empty` that would teach something if rows were longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,7 @@ class _Maker:
         parts = fit(document, limit, too_long)
         if not parts:
             counts["dropped_empty"] += 1
+            counts[BEYOND] += longer and bool(document.supervised.any())
         elif longer:
             counts["truncated" if too_long == "truncate" else "split_up"] += 1
         return parts

@@ -36,9 +36,9 @@ class SourceBuilder:
         self._identity, self._source, self._limit, self._store = identity, identity.source, sequence_length, store
         self._fingerprint = identity.fingerprint(tokenizer, sequence_length)
         self._place = identity.files.files[0]
-        self._train = Intake(self._source, self._place)
+        self._train = Intake(self._source, self._place, sequence_length)
         held = identity.holdout
-        self._held = None if held is None else Intake(self._source, held.files[0])
+        self._held = None if held is None else Intake(self._source, held.files[0], sequence_length)
         fields = self._source.fields
         self._instructions = Instructions(
             self._place, str(stored_folder(store, tokenizer)), identity.form,
@@ -82,7 +82,7 @@ class SourceBuilder:
         if not len(division.train):
             self._store.delete(tokens_key(self._fingerprint))
             kept = len(division.holdout.hashes())
-            reason = self._train.why_none(self._limit, kept)
+            reason = self._train.why_none(kept)
             raise DataInvalid(f"{self._place}: no document is left to train on: {reason}")
         return division
 

@@ -5,21 +5,20 @@ Decides by the source's policies: `skip_bad` and `max_unlearnable`. Which rows a
 """
 
 from collections import Counter
-from collections.abc import Iterator
 
 import numpy as np
 
 from launcher.core.errors import DataInvalid
 from launcher.core.recipe_sources import Source
-from launcher.data.batch_work import PLACES, TokenizedBatch
+from launcher.data.batch_work import BEYOND, PLACES, TokenizedBatch
 from launcher.data.documents import Shelf
 
 
 class Intake:
     """Documents of the files that are read one after the other, but for their tokens, which go to disk."""
 
-    def __init__(self, source: Source, place: str) -> None:
-        self._source, self._place = source, place
+    def __init__(self, source: Source, place: str, limit: int) -> None:
+        self._source, self._place, self._limit = source, place, limit
         self.shelf = Shelf()
         self.counts: Counter[str] = Counter()
         self.bad: tuple[str, ...] = ()
@@ -45,15 +44,23 @@ class Intake:
                               f"{self._source.skip_bad:.1%} allows; repair them, or allow more")
         empty, allowed = self.counts["dropped_empty"], self._source.max_unlearnable
         if empty > allowed * (read - skipped):
-            raise DataInvalid(f"{self._place}: {empty:,} of {read - skipped:,} documents have nothing to learn"
-                              f"{''.join(self._why_empty())}, more than max_unlearnable: {allowed:.1%} allows; look at "
-                              "loss, format and sequence_length, or allow more")
+            why, remedy = self._why_empty(f"of {read - skipped:,} documents")
+            raise DataInvalid(f"{self._place}: {why}, more than max_unlearnable: {allowed:.1%} allows; {remedy}, or "
+                              "allow more")
 
-    def _why_empty(self) -> Iterator[str]:
-        if answers := self.counts["empty_answers"]:
-            yield f" ({answers:,} have an empty answer)"
+    def _why_empty(self, of_all: str) -> tuple[str, str]:
+        """Return how many documents teach nothing and why, and what to do about most of them."""
+        empty, beyond, answers = (self.counts[name] for name in ("dropped_empty", BEYOND, "empty_answers"))
+        if beyond > empty / 2:
+            rest = f", and {empty - beyond:,} more have nothing to learn" if empty > beyond else ""
+            return (f"{beyond:,} {of_all} are longer than a row of {self._limit} tokens and have what is to be learnt "
+                    f"behind that{rest}", "raise sequence_length, or cut them up with too_long: split")
+        told = f" ({answers:,} {'has' if answers == 1 else 'have'} an empty answer)" if answers else ""
+        return f"{empty:,} {of_all} have nothing to learn{told}", "look at loss, format and sequence_length"
 
-    def why_none(self, limit: int, held: int) -> str:
+    def why_none(self, held: int) -> str:
         """Return why there is nothing to train on."""
-        return (f"of {self.counts['read']} rows {self.counts['dropped_empty']} have nothing to learn, "
-                f"{self.counts['dropped_long']} are longer than {limit} tokens and {held} are held out")
+        beyond = self.counts[BEYOND]
+        long = self.counts["dropped_long"] + beyond
+        return (f"of {self.counts['read']} rows {self.counts['dropped_empty'] - beyond} have nothing to learn, "
+                f"{long} are longer than {self._limit} tokens and {held} are held out")

@@ -51,7 +51,7 @@ LINES = {
     "null as a row": Broken(GOOD + b"null\n", ":row 2: a JSON null, not an object"),
     "not utf-8": Broken(GOOD + GOOD.replace(b"2", b"\xff"), ":row 2: byte 37 is not UTF-8; convert the file"),
     "latin-1": Broken(GOOD + '{"prompt": "Größe", "completion": "2"}'.encode("latin-1"),
-                      ":row 2: byte 14 is not UTF-8"),
+                      ":row 2: byte 14 is not UTF-8; convert .* iconv -f WINDOWS-1252 -t UTF-8"),
     "utf-16": Broken(GOOD.decode().encode("utf-16"), "data.jsonl: is UTF-16 text; convert it to UTF-8"),
     "utf-16 without a mark": Broken(GOOD.decode().encode("utf-16-le"), "data.jsonl: is UTF-16 text"),
     "a hole": Broken(GOOD + b"\0" * 4096, ":row 2: not JSON"),
@@ -61,7 +61,9 @@ LINES = {
                                     ":row 1: .* one object over several lines"),
     "empty": Broken(b"", "data.jsonl: has no rows; fetch or write it again"),
     "blank lines": Broken(b"\n \n\r\n", "data.jsonl: has no rows"),
-    "unknown columns": Broken(b'{"question": "1", "answer": "2"}', ":row 1: the columns 'question', 'answer' are none"),
+    "unknown columns": Broken(b'{"question": "1", "the answer": "2"}', ":row 1: the columns 'question', 'the answer' "
+                              r'are none .* such as fields: \{prompt: "question", completion: "the answer"\}'),
+    "one unknown column": Broken(b'{"body": "1"}', r'in the recipe where each is, such as fields: \{text: "body"\}'),
     "no columns": Broken(b"{}", r":row 1: the columns \(none\) are none of the known forms"),
     "two forms": Broken(b'{"text": "a", "prompt": "b", "completion": "c"}',
                         ":row 1: the columns fit prompt_completion and"),
@@ -77,6 +79,8 @@ LINES = {
     "messages as text": Broken(CHAT + b'{"messages": "hi"}', ":row 2: messages must be a list"),
     "a message as text": Broken(CHAT + b'{"messages": ["hi"]}', ":row 2: message 1"),
     "another role": Broken(chat({"role": "bot", "content": "A"}), ":row 2: message 1 has the role 'bot'; roles are"),
+    "a role typed wrongly": Broken(chat({"role": "asistant", "content": "A"}),
+                                   "has the role 'asistant'; did you mean assistant[?] roles are system, user"),
     "a role in a list": Broken(chat({"role": ["user"], "content": "A"}), ":row 2: message 1 has the role"),
     "other keys": Broken(chat({"speaker": "human", "value": "A"}), ":row 2: message 1 is not .* 'speaker', 'value'"),
     "null content": Broken(chat({"role": "user", "content": None}), ":row 2: message 1"),
@@ -84,6 +88,9 @@ LINES = {
                        ":row 2: message 1: c"),
     "marks": Broken(chat({"role": "assistant", "content": "\ue0a5turn0\ue0a6"}), ":row 2: .* private-use"),
     "nothing to learn": Broken(b'{"prompt": "1", "completion": ""}', "1 of 1 documents have nothing to learn"),
+    "learnt behind the row": Broken(lines([{"prompt": "1" * 90, "completion": "2"}] * 3 + [
+        {"prompt": "1", "completion": ""}]), "3 of 4 documents are longer than a row of 8 tokens and have what is to be "
+        "learnt behind that, and 1 more have nothing to learn, more than .* raise sequence_length, or", {}, 8),
     "all held out": Broken(GOOD, "no document is left to train on: .* 1 are held out", {"holdout": 1}),
     "all too long": Broken(GOOD.replace(b"2", b"2" * 20), "1 are longer than 8 tokens", {"too_long": "drop"}, 8),
 }
@@ -98,6 +105,10 @@ PACKED = {
     "not gzip": Broken({"a.jsonl.gz": GOOD}, "a.jsonl.gz: is named .gz but is not compressed so; fetch it again"),
     "a web page": Broken({"a.csv.xz": b"<!DOCTYPE html>"}, "a.csv.xz: is named .xz but .*; it looks like a web page"),
     "empty inside": Broken({"a.jsonl.gz": gzip.compress(b"")}, "a.jsonl.gz: has no rows"),
+    "a zip archive": Broken({"a.zip": b"PK\x03\x04\x14\0"}, "a.zip: is an archive; unpack it, and name the files"),
+    "a zip archive named as data": Broken({"a.jsonl": b"PK\x03\x04\x14\0"}, "a.jsonl: is an archive"),
+    "a workbook": Broken({"a.xlsx": b"PK\x03\x04\x14\0"}, "a.xlsx: is a workbook; save its sheet as CSV in UTF-8"),
+    "an old workbook": Broken({"a.csv": b"\xd0\xcf\x11\xe0\xa1"}, "a.csv: is a workbook; save its sheet as CSV"),
     "a packed parquet": Broken({"a.parquet.gz": gzip.compress(parquet_file(SUMS))},
                                "a parquet file inside a .gz file; unp"),
 }

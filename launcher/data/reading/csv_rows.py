@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from launcher.core.errors import DataInvalid
 from launcher.data.reading.lines import bounded_lines
 from launcher.data.reading.opening import OpenFile
-from launcher.data.reading.rows import LARGEST_ROW_BYTES, TOO_LARGE, BadRow, Row, RowBatch, in_batches, place_of
+from launcher.data.reading.rows import (
+    CONVERT,
+    LARGEST_ROW_BYTES,
+    TOO_LARGE,
+    BadRow,
+    Row,
+    RowBatch,
+    in_batches,
+    place_of,
+)
 
 Cells = list[str] | str
 """The cells of a row, or what is wrong with it."""
@@ -111,5 +120,5 @@ def _problem(cells: list[str], header: tuple[str, ...]) -> str | None:
     try:
         joined.encode()
     except UnicodeEncodeError:
-        return "holds bytes that are not UTF-8; convert the file to UTF-8"
+        return f"holds bytes that are not UTF-8; {CONVERT}"
     return None

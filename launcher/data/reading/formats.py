@@ -14,6 +14,9 @@ FORMATS: dict[str, Format] = {".jsonl": "json", ".ndjson": "json", ".json": "jso
                               ".txt": "txt", ".parquet": "parquet", ".arrow": "arrow"}
 TABLE_MAGIC: dict[bytes, Format] = {b"PAR1": "parquet", b"ARROW1": "arrow", b"\xff\xff\xff\xff": "arrow"}
 ARTICLE = {"parquet": "a", "arrow": "an"}
+ARCHIVES = (b"PK\x03\x04", b"7z\xbc\xaf")
+WORKBOOKS = (".xlsx", ".xls", ".ods")
+WORKBOOK_MAGIC = b"\xd0\xcf\x11\xe0"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -30,6 +33,10 @@ def format_of(file: OpenFile, suffix: str | None) -> Format:
     if head.startswith(UTF_16) or head[1:8:2] == b"\0\0\0\0":
         raise DataInvalid(f"{file.path}: is UTF-16 text; convert it to UTF-8, for example with "
                           "iconv -f UTF-16 -t UTF-8")
+    if head.startswith(WORKBOOK_MAGIC) or file.path.lower().endswith(WORKBOOKS):
+        raise DataInvalid(f"{file.path}: is a workbook; save its sheet as CSV in UTF-8")
+    if head.startswith(ARCHIVES):
+        raise DataInvalid(f"{file.path}: is an archive; unpack it, and name the files in it")
     if named in ("parquet", "arrow"):
         raise DataInvalid(f"{file.path}: is not {ARTICLE[named]} {named} file, though named so{_looks(head)}; rename "
                           "it, or fetch or write it again")

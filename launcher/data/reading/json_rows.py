@@ -12,7 +12,16 @@ from typing import Any
 from launcher.data.reading.json_array import elements
 from launcher.data.reading.lines import bounded_lines
 from launcher.data.reading.opening import OpenFile
-from launcher.data.reading.rows import LARGEST_ROW_BYTES, TOO_LARGE, BadRow, Row, RowBatch, in_batches, place_of
+from launcher.data.reading.rows import (
+    CONVERT,
+    LARGEST_ROW_BYTES,
+    TOO_LARGE,
+    BadRow,
+    Row,
+    RowBatch,
+    in_batches,
+    place_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +69,7 @@ def columns_of(data: bytes, number: int) -> dict[str, Any]:
     try:
         columns = json.loads(data)
     except UnicodeDecodeError as error:
-        raise ValueError(f"byte {error.start} is not UTF-8; convert the file to UTF-8") from None
+        raise ValueError(f"byte {error.start} is not UTF-8; {CONVERT}") from None
     except ValueError as error:  # json.JSONDecodeError, and integers of more digits than Python reads
         hint = "the file seems to be one object over several lines; " if (number, data.strip()) == (1, b"{") else ""
         raise ValueError(f"not JSON ({error}); {hint}write one JSON object on each line, or one array of "

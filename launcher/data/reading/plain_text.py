@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from launcher.data.reading.opening import BYTE_ORDER_MARK, OpenFile
-from launcher.data.reading.rows import LARGEST_ROW_BYTES, TOO_LARGE, BadRow, Row, RowBatch, place_of
+from launcher.data.reading.rows import CONVERT, LARGEST_ROW_BYTES, TOO_LARGE, BadRow, Row, RowBatch, place_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class TextRow:
         try:
             yield Row(self.first, place, {"text": self.data.decode()})
         except UnicodeDecodeError as error:
-            yield BadRow(self.first, place, f"byte {error.start} is not UTF-8; convert the file to UTF-8")
+            yield BadRow(self.first, place, f"byte {error.start} is not UTF-8; {CONVERT}")
 
 
 def read_text(file: OpenFile, first: int, done: int) -> Iterator[RowBatch]:

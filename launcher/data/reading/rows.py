@@ -15,6 +15,8 @@ ROWS_PER_BATCH = 512
 BYTES_PER_BATCH = 4 << 20
 LARGEST_ROW_BYTES = 64 << 20
 """A row beyond this is refused: whatever it is, it is no document to train on."""
+CONVERT = "convert the file to UTF-8, for example with iconv -f WINDOWS-1252 -t UTF-8"
+"""Most files of another encoding come from Windows."""
 TOO_LARGE = f"is larger than {LARGEST_ROW_BYTES >> 20} MiB; remove the row, or split it into several"
 
 

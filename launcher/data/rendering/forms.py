@@ -5,6 +5,7 @@ columns under other names `rendering.fields`. Turning content into text is `rend
 without a place: whoever reads the rows knows it.
 """
 
+import json
 from typing import Any, assert_never
 
 from launcher.core.recipe_sources import Form, LossOn, Source
@@ -54,7 +55,17 @@ def find_form(columns: dict[str, Any], fields: Fields | None = None) -> Form:
         raise ValueError(f"the columns fit {' and '.join(fitting)}; say which with format: in the recipe")
     known = "; ".join(f"{form}: {' + '.join(names)}" for form, names in COLUMNS.items())
     raise ValueError(f"the columns {', '.join(map(repr, columns)) or '(none)'} are none of the known forms ({known}); "
-                     "rename the columns, or say with fields: in the recipe where each is")
+                     f"rename the columns, or say in the recipe where each is{_example(list(columns))}")
+
+
+def _example(columns: list[str]) -> str:
+    """Return how a recipe would map such columns, as far as their number tells."""
+    if not columns:
+        return ""
+    names = ("text",) if len(columns) == 1 else COLUMNS["prompt_completion"]
+    said = ", ".join(f"{name}: {json.dumps(column, ensure_ascii=False)}"
+                     for name, column in zip(names, columns, strict=False))
+    return f", such as fields: {{{said}}}"
 
 
 def loss_of(source: Source, form: Form) -> LossOn:

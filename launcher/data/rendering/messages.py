@@ -7,6 +7,7 @@ what the roles are called, and what marks a turn as learnt or not. The template'
 
 from typing import Any
 
+from launcher.core.suggestions import did_you_mean
 from launcher.data.rendering.texts import checked_text, json_in, kind_of, text_in
 
 Message = dict[str, Any]
@@ -62,7 +63,9 @@ def _message(message: Any, place: int) -> Message:
         raise ValueError(f'{at} is not {{"role": ..., "content": ...}}; its keys are '
                          f"{', '.join(map(repr, message)) or '(none)'}, so rename them")
     if role is None:
-        raise ValueError(f"{at} has the role {said!r}; roles are {', '.join(SHOWN_ROLES)}")
+        near = did_you_mean(said, ROLES) if isinstance(said, str) else ""
+        hint = f"{near} " if near.startswith("did") else ""
+        raise ValueError(f"{at} has the role {said!r}; {hint}roles are {', '.join(SHOWN_ROLES)}")
     calls = _calls(message, at, key) if role == "assistant" else []
     made: Message = {"role": role, "content": ""}
     if said != "function_call":
