@@ -15,6 +15,8 @@ from launcher.data.rendering.messages import Message
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+Tools = list[dict[str, Any]] | None
+"""What a chat may call."""
 # Llama 3.1 and others write today's date, which would make the data of one recipe another each day. A macro hides the
 # function of that name; the date is the one that Llama's template falls back to. Jinja drops the last line break here,
 # so the template still begins at the beginning of a line.
@@ -49,8 +51,7 @@ class Template:
         """Matches several without white space between."""
         self.header, self.lead, self.ends = self._probe()
 
-    def write(self, messages: Sequence[Message], tools: list[dict[str, Any]] | None = None, *,
-              prompt: bool = False) -> str:
+    def write(self, messages: Sequence[Message], tools: Tools = None, *, prompt: bool = False) -> str:
         """Return a chat's text, with the header of an assistant turn after it if `prompt`."""
         shown = [{name: value for name, value in message.items() if name not in HIDDEN} for message in messages]
         try:

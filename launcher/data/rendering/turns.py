@@ -1,6 +1,7 @@
 """Which turns of a chat are learnt, and which parts of a turn are its own words.
 
-Pure choice over messages. Where the words are in the rendering is `rendering.chat`.
+Pure choice over messages. Where the words are in the rendering is `rendering.plain_turns` and
+`rendering.turns_in_passages`.
 """
 
 import re
@@ -17,8 +18,8 @@ THINK_TAGS = re.compile(r"(</?think>)")
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Some words of a turn, marked by their place in a list of all pieces."""
+class Passage:
+    """Some words of a turn, marked by their place in a list of all passages."""
 
     turn: int
     kind: Kind
@@ -53,23 +54,23 @@ def mark_plain(messages: Sequence[Message], turns: Sequence[int]) -> list[Messag
     return marked
 
 
-def mark_pieces(messages: Sequence[Message], turns: Sequence[int]) -> tuple[list[Message], list[Piece]]:
-    """Return the chat with a mark in place of each piece of each turn, and the pieces.
+def mark_passages(messages: Sequence[Message], turns: Sequence[int]) -> tuple[list[Message], list[Passage]]:
+    """Return the chat with a mark in place of each passage of each turn, and the passages.
 
     The tags around thoughts stay where they are, so that the template sees them and does with them what it does.
     """
-    marked, pieces = list(messages), list[Piece]()
+    marked, passages = list(messages), list[Passage]()
     for turn in turns:
-        marked[turn] = _mark_turn(messages[turn], turn, pieces)
-    return marked, pieces
+        marked[turn] = _mark_turn(messages[turn], turn, passages)
+    return marked, passages
 
 
-def _mark_turn(message: Message, turn: int, pieces: list[Piece]) -> Message:
+def _mark_turn(message: Message, turn: int, passages: list[Passage]) -> Message:
     def mark(kind: Kind, words: str) -> str:
         if not words.strip():
             return words
-        pieces.append(Piece(turn, kind, words))
-        return MARK.format(len(pieces) - 1)
+        passages.append(Passage(turn, kind, words))
+        return MARK.format(len(passages) - 1)
 
     made: dict[str, Any] = dict(message)
     if "reasoning_content" in message:
