@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from textwrap import fill
 
 from launcher.core.events import Decision
-from launcher.core.failure import WorkerFailure
+from launcher.core.failure import FailureKind, WorkerFailure
 from launcher.core.failure_report import causes, ranges
 from launcher.core.stacks import short
 
 WIDTH = 80
 FRAMES = 8
 """Innermost frames that are told; the rest is in the log or the file of stacks."""
+NODES = 4
+"""Names of nodes that are told."""
 LONG = 40
 """Lines of a traceback that are told whole."""
-_AT_A_STEP = {"data": "over the data of", "forward": "in the forward and backward pass of", "step": "in",
+_AT_A_STEP = {"data": "over the data of", "forward": "in forward and backward of", "step": "in",
               "evaluating": "evaluating after", "saving": "saving after", "exporting": "exporting after"}
 """Where a rank was; the other phases come before all steps."""
 _FILE = re.compile(r'^  File "([^"]*)"')
@@ -69,9 +71,18 @@ def _line(members: Sequence[WorkerFailure]) -> str:
     first = members[0]
     if first.rank < 0:
         return f"{first.kind}: {first.message}"
-    where = (f"rank {first.rank} (node {first.node})" if len(members) == 1 else
-             f"ranks {ranges(failure.rank for failure in members)} (rank {first.rank} of node {first.node} first)")
-    return f"{first.kind} on {where}{_moment(first)}: {first.message}"
+    return f"{first.kind} on {_where(members)}{_moment(first)}: {first.message}"
+
+
+def _where(members: Sequence[WorkerFailure]) -> str:
+    first, nodes = members[0], sorted({failure.node for failure in members})
+    if len(members) == 1:
+        return f"rank {first.rank} (node {first.node})"
+    # Ranks hang together, but one fails first.
+    place = f"rank {first.rank} on node {first.node} first"
+    if first.kind is FailureKind.STALL:
+        place = f"node{'s' * (len(nodes) > 1)} {', '.join(nodes[:NODES])}{', ...' * (len(nodes) > NODES)}"
+    return f"ranks {ranges(failure.rank for failure in members)} ({place})"
 
 
 def _moment(failure: WorkerFailure) -> str:
@@ -83,10 +94,24 @@ def _moment(failure: WorkerFailure) -> str:
 def _frames(evidence: Evidence) -> list[str]:
     if not evidence.frames:
         return []
-    hidden = len(evidence.frames) - FRAMES
-    more = [f"  ... {hidden} more"] if hidden > 0 else []
-    return [f"rank {evidence.rank} was here, the innermost call first:",
-            *(f"  {frame}" for frame in evidence.frames[:FRAMES]), *more]
+    first, rest = evidence.frames[:FRAMES], evidence.frames[FRAMES:]
+    lines = [f"rank {evidence.rank} was here, the innermost call first:", *(f"  {_fitting(frame)}" for frame in first)]
+    # Deep inside a library: what this package was about says more than the library's next frame.
+    between = next((number for number, frame in enumerate(rest) if _ours(frame)), None)
+    if between is None or any(map(_ours, first)):
+        return lines
+    return [*lines, *(["  ..."] if between else []), f"  {rest[between]}"]
+
+
+def _fitting(frame: str) -> str:
+    """Return a frame that fits the page: without its outer folders, if need be."""
+    while len(frame) > WIDTH - 2 and "/" in frame:
+        frame = frame.partition("/")[2]
+    return frame
+
+
+def _ours(frame: str) -> bool:
+    return frame.startswith("launcher/")
 
 
 def _brief(traceback: str) -> list[str]:

@@ -14,6 +14,11 @@ _STARTS_THREADS = "_bootstrap"
 _STARTS_MAIN = ("_run_module_as_main", "<module>")
 _WAITS_FOR_BACKWARD = "_engine_run_backward"
 """On a GPU gradients are computed, and their hooks run, in a thread of torch's own."""
+_WRAPPERS = ("torch/nn/modules/module.py", "torch/utils/_contextlib.py", "torch/_dynamo/", "torch/_compile.py",
+             "deepspeed/utils/nvtx.py", "transformers/utils/generic.py", "transformers/utils/output_capturing.py")
+"""Files whose functions only call others: half of a stack, and none of what it says."""
+_COLLECTIVES = ("torch/distributed/", "deepspeed/comm/", "deepspeed/runtime/zero/partition_parameters.py",
+                "launcher/runtime/process_group.py")
 _INSTALLED = re.compile(r".*/(?:site-packages|dist-packages|lib/python3\.\d+)/")
 
 
@@ -26,14 +31,20 @@ def main_frames(text: str) -> tuple[str, ...]:
         return ()
     hooks = [frames for frames in foreign if frames is not mains[-1] and frames[-1][2] not in _STARTS_MAIN]
     working = hooks[-1] if hooks and mains[-1][0][2] == _WAITS_FOR_BACKWARD else mains[-1]
-    return tuple(f"{short(path)}:{line} in {function}" for path, line, function in working)
+    told = [f"{short(path)}:{line} in {function}" for path, line, function in working]
+    return tuple(frame for frame in told if not frame.startswith(_WRAPPERS)) or tuple(told)
 
 
 def odd_one_out(frames: Mapping[int, tuple[str, ...]]) -> int | None:
-    """Return the rank that is somewhere else than the most: where many wait, that one is being waited for."""
+    """Return the rank that the others wait for: one that is not waiting itself, otherwise one that is alone."""
     there = {rank: found for rank, found in frames.items() if found}
     places = Counter(there.values())
-    return min(there, key=lambda rank: (places[there[rank]], rank), default=None)
+    return min(there, key=lambda rank: (_waits(there[rank]), places[there[rank]], rank), default=None)
+
+
+def _waits(frames: tuple[str, ...]) -> bool:
+    """Return whether a rank is in a collective."""
+    return any(frame.startswith(_COLLECTIVES) for frame in frames[:4])
 
 
 def short(path: str) -> str:

@@ -29,8 +29,8 @@ def test_equal_failures_are_told_once_with_all_their_ranks_and_the_first_of_them
     failures = [failure(rank, "RuntimeError: uncorrectable ECC error", step=12, phase="forward")
                 for rank in (9, 8, *range(10, 16))]
     text = sentences(failure_page(3, 11, failures, LOG))
-    assert text.startswith("attempt 3 failed after step 11: worker_crash on ranks 8-15 (rank 9 of node b17 first) in "
-                           "the forward and backward pass of step 12: RuntimeError: uncorrectable ECC error")
+    assert text.startswith("attempt 3 failed after step 11: worker_crash on ranks 8-15 (rank 9 on node b17 first) in "
+                           "forward and backward of step 12: RuntimeError: uncorrectable ECC error")
     assert "log: attempts/003/rank-008.log" in text
 
 
@@ -54,7 +54,8 @@ def test_one_traceback_is_shown_with_short_paths_and_without_the_middle():
 
 def test_a_stall_shows_where_the_rank_was_what_is_done_and_where_to_look():
     decision = Decision(decision="restart", reason="stall, 1 of 3 without a new checkpoint", delay=4.2)
-    frames = tuple(f"torch/nn/modules/module.py:{number} in _call_impl" for number in range(12))
+    frames = (*(f"transformers/models/llama/modeling_llama.py:{number} in forward" for number in range(12)),
+              "launcher/runtime/engine.py:82 in accumulate", "launcher/runtime/loop.py:74 in _train_step")
     stalled = failure(1, "no progress for 9 s; a step usually takes 0.2 s", kind="stall", phase="data", step=12)
     evidence = Evidence("runs/a/attempts/003/rank-001.log", decided(decision, stalled.message),
                         "runs/a/attempts/003/rank-001.stacks", 1, frames)
@@ -67,15 +68,16 @@ attempt 3 failed after step 11: stall on rank 1 (node b17) over the data of step
   stacks: runs/a/attempts/003/rank-001.stacks
 
 rank 1 was here, the innermost call first:
-  torch/nn/modules/module.py:0 in _call_impl
-  torch/nn/modules/module.py:1 in _call_impl
-  torch/nn/modules/module.py:2 in _call_impl
-  torch/nn/modules/module.py:3 in _call_impl
-  torch/nn/modules/module.py:4 in _call_impl
-  torch/nn/modules/module.py:5 in _call_impl
-  torch/nn/modules/module.py:6 in _call_impl
-  torch/nn/modules/module.py:7 in _call_impl
-  ... 4 more"""
+  transformers/models/llama/modeling_llama.py:0 in forward
+  transformers/models/llama/modeling_llama.py:1 in forward
+  transformers/models/llama/modeling_llama.py:2 in forward
+  transformers/models/llama/modeling_llama.py:3 in forward
+  transformers/models/llama/modeling_llama.py:4 in forward
+  transformers/models/llama/modeling_llama.py:5 in forward
+  transformers/models/llama/modeling_llama.py:6 in forward
+  transformers/models/llama/modeling_llama.py:7 in forward
+  ...
+  launcher/runtime/engine.py:82 in accumulate"""
     assert max(map(len, text.splitlines())) <= 80
 
 
@@ -87,3 +89,13 @@ def test_a_decision_does_not_say_the_failure_again():
 def test_a_failure_while_loading_has_no_step():
     assert "on rank 2 (node b17) while loading: OSError" in sentences(
         failure_page(1, 0, [failure(2, "OSError: gone", phase="loading", step=0)], LOG))
+
+
+def test_ranks_that_hang_together_have_no_first_and_deep_files_fit_the_page():
+    frames = ("deepspeed/runtime/zero/partitioned_param_coordinator.py:406 in _fetch_sub_module_impl_of_all",)
+    stalled = [failure(rank, "no progress for 9 s", kind="stall", step=3, phase="evaluating", node=f"n{rank // 2}")
+               for rank in range(12)]
+    text = failure_page(1, 3, stalled, Evidence("log", rank=3, stacks="stacks", frames=frames))
+    assert "stall on ranks 0-11 (nodes n0, n1, n2, n3, ...) evaluating after step 3:" in sentences(text)
+    assert "  zero/partitioned_param_coordinator.py:406 in _fetch_sub_module_impl_of_all" in text
+    assert max(map(len, text.splitlines())) <= 80

@@ -51,3 +51,10 @@ def test_the_rank_that_the_others_wait_for_stands_alone():
     assert odd_one_out({4: waiting, 1: waiting}) == 1
     assert odd_one_out({1: (), 2: waiting}) == 2
     assert odd_one_out({1: ()}) is None
+    collective = ("torch/distributed/distributed_c10d.py:3021 in all_gather", "launcher/runtime/loop.py:1 in run")
+    assert odd_one_out({0: collective, 1: sleeping}) == 1
+
+
+def test_wrappers_are_left_out():
+    wrapped = MAIN % 'nn/modules/module.py", line 7 in _call_impl'
+    assert main_frames(BEATING + wrapped)[0] == "launcher/runtime/loop.py:74 in _train_step"
