@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
-from launcher.core.errors import Diverged, UserError
+from launcher.core.errors import Diverged, LauncherError, PlatformError, UserError
 from launcher.core.events import Event
 from launcher.core.failure import FailureKind, WorkerFailure
 from launcher.storage.mailbox import Mailbox
@@ -78,10 +78,12 @@ class Reporter:
 
     def failed(self, error: BaseException) -> None:
         """Report how this rank failed."""
-        text = "".join(traceback.format_exception(error))
-        failure = WorkerFailure(rank=self.rank, node=self.node, kind=kind_of(error), traceback=text,
-                                message=f"{type(error).__name__}: {error}".strip(), step=self.step,
-                                phase=self.phase_name)
+        # What is known to go wrong says itself what to do about it.
+        known = isinstance(error, LauncherError)
+        text = "" if known else "".join(traceback.format_exception(error))
+        message = str(error) if known else f"{type(error).__name__}: {error}".strip()
+        failure = WorkerFailure(rank=self.rank, node=self.node, kind=kind_of(error), traceback=text, message=message,
+                                step=self.step, phase=self.phase_name)
         self._mailbox.report({"event": "failed", "time": time.time(), **failure.model_dump(mode="json")})
 
     def _beat_for_ever(self) -> None:
@@ -103,7 +105,7 @@ def kind_of(error: BaseException) -> FailureKind:
     # A missing package: transformers names the one that the recipe's attention or adapter needs.
     if isinstance(error, UserError | ImportError):
         return FailureKind.BAD_INPUT
-    if isinstance(error, OSError) and not isinstance(error, ConnectionError):
+    if isinstance(error, OSError | PlatformError) and not isinstance(error, ConnectionError):
         return FailureKind.STORAGE
     return FailureKind.WORKER_CRASH
 

@@ -13,6 +13,7 @@ import torch
 
 from launcher.core.attempt import AttemptPlan
 from launcher.core.cursor import cursor_after
+from launcher.core.errors import PlatformError
 from launcher.core.events import CheckpointCommitted, CheckpointFailed, CheckpointKind, SourceLoss
 from launcher.core.manifest import Manifest
 from launcher.core.run_plan import RunPlan
@@ -59,13 +60,13 @@ class Checkpointing:
         """Begin a save if one is due.
 
         `rows` is what the step used of each source, `words` every rank's `word`, `losses` what was measured after the
-        step, if anything. Raises OSError when too many saves in a row have failed.
+        step, if anything. Raises PlatformError when too many saves in a row have failed.
         """
         self._consumed.update(rows)
         self._tell(self._saver.finished())
         if words[:, 2].max() >= FAILURES_IN_A_ROW:
-            raise OSError(f"{FAILURES_IN_A_ROW} checkpoints in a row could not be saved, the last because of "
-                          f"{self._reason}; make room or mend the storage, and resume")
+            raise PlatformError(f"{FAILURES_IN_A_ROW} checkpoints in a row could not be saved, the last because of "
+                                f"{self._reason}; make room or mend the storage, and resume")
         # The clock is rank 0's, and waits while a save is under way; steps that were asked for are never left out.
         clock_due = bool(words[0, 0] > 0 and words[:, 1].max() == 0)
         kind = kind_due(self._plan, step, self._policy, clock_due=clock_due, stopping=stopping,
@@ -92,8 +93,9 @@ class Checkpointing:
         return True
 
     def finish(self) -> None:
-        """Wait for what is under way."""
+        """Wait for what is under way; nothing is saved after this."""
         self._tell(self._saver.finished(wait=True))
+        self._saver.close()
 
     def _tell(self, results: list[Saved]) -> None:
         self._reason = next((saved.error for saved in reversed(results) if saved.error), self._reason)

@@ -108,6 +108,10 @@ class Saver:
             self.failures = self.failures + 1 if results[-1].error else 0
         return results
 
+    def close(self) -> None:
+        """Let the thread end. Nothing may be saved after this."""
+        self._thread.shutdown()
+
     def _copy(self) -> list[Flat]:
         flats = list(self._state.flats())
         if not self._buffers:

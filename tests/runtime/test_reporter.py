@@ -1,0 +1,35 @@
+"""What a worker tells of its own end."""
+
+from pathlib import Path
+
+import pytest
+
+from launcher.core.errors import Diverged, PlatformError, UserError
+from launcher.runtime.reporter import Reporter
+from launcher.storage.mailbox import Mailbox
+
+
+def told(folder: Path, error: BaseException) -> tuple[str, str, str]:
+    mailbox = Mailbox(folder / "w").create()
+    try:
+        raise error
+    except type(error) as caught:
+        Reporter(mailbox).failed(caught)
+    failure = mailbox.take_events()[0]
+    return failure["kind"], failure["message"], failure["traceback"]
+
+
+@pytest.mark.parametrize(("error", "kind"), [
+    (PlatformError("3 checkpoints in a row could not be saved"), "storage"), (UserError("no such model"), "bad_input"),
+    (Diverged("the loss is up"), "divergence")])
+def test_what_is_known_to_go_wrong_is_one_message(tmp_path: Path, error: Exception, kind: str) -> None:
+    assert told(tmp_path, error) == (kind, str(error), "")
+
+
+@pytest.mark.parametrize(("error", "kind"), [
+    (OSError(28, "No space left on device"), "storage"), (ConnectionError("reset"), "worker_crash"),
+    (MemoryError(), "out_of_memory"), (ValueError("boom"), "worker_crash")])
+def test_what_is_not_known_comes_with_its_traceback(tmp_path: Path, error: Exception, kind: str) -> None:
+    found, message, traceback = told(tmp_path, error)
+    assert found == kind and message.startswith(f"{type(error).__name__}:")
+    assert "Traceback" in traceback and "raise error" in traceback
