@@ -30,7 +30,7 @@ from launcher.orchestration.ray_address import require_answer
 from launcher.orchestration.requests import Go
 from launcher.orchestration.supervisor import Mode, Supervisor
 from launcher.platforms.local import local_cluster
-from launcher.storage.lock import refuse_held, take_lease
+from launcher.storage.lock import Lease, refuse_held, take_lease
 from launcher.storage.process_id import process_id
 from launcher.storage.recipes import load_recipe
 from launcher.storage.run_dir import RunDir
@@ -112,10 +112,18 @@ class Launch:
                 if (amendment := begin_run(self.run, go.plan, self.text, self.submission)) is not None:
                     console.print(f"the plan is amended from step {amendment.from_step} on:\n{amendment.reason}",
                                   highlight=False, markup=False, soft_wrap=True)
-                supervisor.go(go.model_copy(update={"attempt": next_attempt(self.run), "token": lease.token}))
-                return watch(console, self.run, self.shown, supervisor)
+                go = go.model_copy(update={"attempt": next_attempt(self.run), "token": lease.token})
+                supervisor.go(go)
+                return watch(console, self.run, self.shown, supervisor, partial(self._revive, supervisor, lease, go))
             finally:
                 lease.release()
+
+    def _revive(self, supervisor: Supervisor, lease: Lease, go: Go, how: str) -> None:
+        """Let another controller go on where one was lost; its attempt is the next."""
+        again = {"attempt": next_attempt(self.run), "plan": read_plan(self.run), "typed": time.time(), "phases": {},
+                 "revived": f"the controller ended {how}"}
+        supervisor.revive(go.model_copy(update=again))
+        lease.renew(process_id(), supervisor.process)
 
     def _goes_on(self, console: Console) -> bool:
         """Return whether more is asked for now than has finished. Raises PlanChanged if something else is."""

@@ -21,15 +21,21 @@ from launcher.storage.run_dir import RunDir
 POLL_S = 0.1
 
 
-def watch(console: Console, run: RunDir, shown: str, supervisor: Supervisor) -> int:
-    """Follow the journal until the controller has left; return the run's exit code."""
+Revive = Callable[[str], None]
+"""Puts another controller in the place of one that ended as told."""
+REVIVALS_IN_VAIN = 2
+"""Controllers in a row that end without a word in the journal; how many may end with one is the controller's to say."""
+
+
+def watch(console: Console, run: RunDir, shown: str, supervisor: Supervisor, revive: Revive) -> int:
+    """Follow the journal until the run has ended, over any number of controllers; return the run's exit code."""
     reader = JournalReader(run)
     fold = RunFold(reader.new_events())
     attempt = fold.attempt
     view = open_view(console)
     try:
         with _relaying(supervisor):
-            _follow(reader, fold, view, supervisor)
+            _follow(reader, fold, view, supervisor, revive)
     finally:
         view.close()
     if fold.end is None or fold.attempt == attempt:
@@ -38,17 +44,29 @@ def watch(console: Console, run: RunDir, shown: str, supervisor: Supervisor) -> 
     return int(fold.end["exit_code"])
 
 
-def _follow(reader: JournalReader, fold: RunFold, view: View, supervisor: Supervisor) -> None:
+def _follow(reader: JournalReader, fold: RunFold, view: View, supervisor: Supervisor, revive: Revive) -> None:
+    in_vain = 0
     while True:
         # Looked at first: whatever a controller that is gone has written is read below.
-        gone = supervisor.exit_code() is not None
+        gone = supervisor.exit_code()
         events = reader.new_events()
         fold.add(*events)
         if events:
             view.show(fold, events)
-        if gone or any(event["event"] == "run_ended" for event in events):
+            in_vain = 0
+        if any(event["event"] == "run_ended" for event in events):
             return
+        if gone is not None:
+            in_vain += 1
+            if gone == YIELDED or supervisor.asked or in_vain > REVIVALS_IN_VAIN:
+                return
+            revive(how_ended(gone))
         time.sleep(POLL_S)
+
+
+def how_ended(code: int | None) -> str:
+    """Return how a process ended, by its exit status."""
+    return f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"
 
 
 def _died(console: Console, run: RunDir, shown: str, fold: RunFold, before: int, supervisor: Supervisor) -> int:
@@ -58,12 +76,12 @@ def _died(console: Console, run: RunDir, shown: str, fold: RunFold, before: int,
         console.print(f"{fold.name or shown} was stopped before it began\nnext   launcher resume {shown}",
                       highlight=False, soft_wrap=True)
         return YIELDED
-    how = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"
     own = run.path / run.attempt_key(fold.attempt, "controller.log")
     log = own if fold.attempt != before else supervisor.early_log
     early = supervisor.early_log.read_text(errors="replace")[-2000:] if supervisor.early_log.exists() else ""
-    console.print(f"{fold.name or shown} was interrupted: its controller ended {how}\nlog    {log}\n{early}\n"
-                  f"next   launcher resume {shown}", highlight=False, soft_wrap=True, markup=False)
+    console.print(f"{fold.name or shown} was interrupted: its controller ended {how_ended(code)}\n"
+                  f"log    {log}\n{early}\nnext   launcher resume {shown}",
+                  highlight=False, soft_wrap=True, markup=False)
     return INFRASTRUCTURE
 
 

@@ -1,27 +1,36 @@
-"""The states of an attempt, what the controller sees, and what it can be told to do: values only.
+"""The states of a run's attempts, what the controller sees, and what it can be told to do: values only.
 
 `core.lifecycle` judges them, `orchestration.controller` observes and acts.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from launcher.core import events
 from launcher.core.failure import WorkerFailure
+from launcher.core.recovery import History
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How long each kind of waiting may last."""
 
-    settle_s: float = 1.0
-    """After a first failure, for the other ranks to say what they saw: the first to speak is often an echo."""
+    settle_s: float = 0.2
+    """After a first failure, for the other ranks to say what they saw: many may have the same."""
+    echo_s: float = 1.0
+    """The same while nobody has said more than that a peer is gone: the cause may speak last."""
+    orphan_s: float = 10.0
+    """After a node was lost: its workers may live and save with the others before they leave."""
     drain_s: float = 600.0
     """For a stop without a deadline: one step of a very large model, with room."""
     grace_s: float = 3.0
     """Between SIGTERM and SIGKILL."""
     hurry_s: float = 1.0
     """The same after a second request to stop."""
+    grow_s: float = 10.0
+    """That nodes must have been there before a run stops to take them in."""
+    warm_s: float = 15.0
+    """That must be left of the run for standbys to be worth their imports."""
     startup_s: float = 30 * 60.0
     """To the first step: a large model read from a cold shared file system takes up to 20 minutes."""
 
@@ -47,6 +56,16 @@ class Observation:
     stop: events.StopRequested | None = None
     at_once: bool = False
     """The person asked a second time."""
+    history: History = field(default_factory=History)
+    """Of the attempts before this one."""
+    unplaced: WorkerFailure | None = None
+    """Why the next attempt could not begin."""
+    could_grow: bool = False
+    """An attempt that began now would have more workers than this one."""
+    leaving: tuple[tuple[str, float | None], ...] = ()
+    """Nodes of this attempt that will be taken away, with the deadline in UTC seconds where one is known."""
+    steps: int = 0
+    """Of the whole run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +77,21 @@ class Progress:
     """Ranks that reported the recipe's end."""
     stopped: frozenset[int] = frozenset()
     """Ranks that reported that they stopped before it."""
+    orphaned: frozenset[str] = frozenset()
+    """Nodes on which they did because nobody held them any more."""
     gone: frozenset[int] = frozenset()
     failures: tuple[WorkerFailure, ...] = ()
     rendezvous: tuple[str, int] | None = None
     begun: bool = False
     """Engines are built: from here on workers look at their mailboxes once a step."""
+    steps_here: int = 0
+    """Steps of this attempt."""
+    pace: float = 0.0
+    """Seconds of the last step."""
+    warmed: bool = False
+    """Standbys for the next attempt were ordered."""
+    room_since: float | None = None
+    """Since when more nodes are there than are used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +124,10 @@ class Draining:
 
     progress: Progress
     until: float
+    then: Literal["yield", "again"] = "yield"
+    """What follows: the run's end for now, or another attempt."""
+    without: frozenset[str] = frozenset()
+    """Nodes that the next attempt leaves out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +136,17 @@ class Failing:
 
     progress: Progress
     since: float
+    told: bool = False
+    """The request to stop, which came before, is in the journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restarting:
+    """All workers of an attempt are gone; the next one begins in a moment."""
+
+    progress: Progress
+    until: float
+    without: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +170,7 @@ class Failed:
     progress: Progress
 
 
-State = Waiting | Starting | Running | Draining | Failing | Finished | Yielded | Failed
+State = Waiting | Starting | Running | Draining | Failing | Restarting | Finished | Yielded | Failed
 END_STATES = (Finished, Yielded, Failed)
 
 
@@ -164,7 +208,19 @@ class EndWorkers:
     grace_s: float
 
 
-Action = GiveOrders | PassRendezvous | Record | Drain | EndWorkers
+@dataclass(frozen=True, slots=True)
+class WarmStandbys:
+    """Let each node make workers for the next attempt ready, at low priority."""
+
+
+@dataclass(frozen=True, slots=True)
+class BeginAttempt:
+    """Place the next attempt, on the nodes that are there but these."""
+
+    without: frozenset[str]
+
+
+Action = GiveOrders | PassRendezvous | Record | Drain | EndWorkers | WarmStandbys | BeginAttempt
 
 
 @dataclass(frozen=True, slots=True)

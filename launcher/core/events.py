@@ -148,12 +148,25 @@ class Failed(Event):
     message: str
 
 
+class Cause(Document):
+    """The failure that a decision answers, as far as later decisions depend on it."""
+
+    kind: FailureKind
+    node: str
+    step: int | None
+    message: str
+    raised: bool
+
+
 class Decision(Event):
     """What the controller will do about what it saw."""
 
     event: Literal["decision"] = "decision"
     decision: str
     reason: str
+    cause: Cause | None = None
+    delay: float | None = None
+    """Seconds until the next attempt; None where there is none."""
 
 
 class StopRequested(Event):

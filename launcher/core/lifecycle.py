@@ -1,16 +1,16 @@
-"""The life of an attempt as pure judgement: advance(state, observation) -> what happens next, and what to do.
+"""The life of a run's attempts as pure judgement: advance(state, observation) -> what happens next, and what to do.
 
-Decides when workers get their orders, when the attempt counts as running, what a stop or a failure leads to, and how
-the run ends. Carrying the actions out is `orchestration.controller`; what a failure is called is
-`core.failure_report`. For now any failure ends the run; budgets and restarts will be judged in `_after_failure`.
+Decides when workers get their orders, when an attempt counts as running, when it is stopped, and when the next one
+begins. Carrying the actions out is `orchestration.controller`; what is new in an observation is `core.progress`;
+whether a failure is worth another attempt is `core.recovery`.
 """
 
 from dataclasses import replace
-from typing import Any
 
 from launcher.core import events
 from launcher.core.attempt_state import (
     Action,
+    BeginAttempt,
     Drain,
     Draining,
     EndWorkers,
@@ -23,17 +23,20 @@ from launcher.core.attempt_state import (
     Patience,
     Progress,
     Record,
+    Restarting,
     Running,
     Starting,
     State,
     Transition,
     Waiting,
-    WorkerSeen,
+    WarmStandbys,
     Yielded,
 )
-from launcher.core.errors import FAILED, FINISHED, INFRASTRUCTURE, REFUSED, YIELDED
+from launcher.core.errors import FINISHED, YIELDED
 from launcher.core.failure import FailureKind, WorkerFailure
-from launcher.core.failure_report import causes, died
+from launcher.core.failure_report import causes, is_echo
+from launcher.core.progress import learn
+from launcher.core.recovery import Again, decide, decision, trouble_of
 
 JOURNALLED = frozenset({"stage_started", "step", "evaluation", "checkpoint_committed", "checkpoint_failed",
                         "checkpoint_rejected", "exported", "memory"})
@@ -46,7 +49,9 @@ def advance(state: State, seen: Observation, patience: Patience = PATIENCE) -> T
     """Return what follows from a state and what was seen. End states stay as they are."""
     if isinstance(state, END_STATES):
         return Transition(state)
-    state = replace(state, progress=_learn(state.progress, seen))
+    if isinstance(state, Restarting):
+        return _restart(state, seen)
+    state = replace(state, progress=learn(state.progress, seen))
     records = tuple(Record({**event, "rank": worker.rank} if event["event"] == "memory" else event)
                     for worker in seen.workers for event in worker.events if event["event"] in JOURNALLED)
     following = _follow(state, seen, patience)
@@ -56,19 +61,46 @@ def advance(state: State, seen: Observation, patience: Patience = PATIENCE) -> T
 def _follow(state: State, seen: Observation, patience: Patience) -> Transition:
     """Judge what ends an attempt first, then what moves it on."""
     progress = state.progress
-    all_gone = bool(seen.workers) and all(worker.exit_code is not None for worker in seen.workers)
+    # Of workers on a lost node nothing is heard any more.
+    heard = [worker for worker in seen.workers if worker.node not in seen.lost_nodes]
     if isinstance(state, Failing):
-        settled = all_gone or seen.at_once or seen.now - state.since >= patience.settle_s
-        return _after_failure(progress, patience) if settled else Transition(state)
+        gone = all(worker.exit_code is not None for worker in heard)
+        settled = gone or seen.at_once or seen.now - state.since >= _settling_s(progress, patience)
+        return _after_failure(progress, seen, told=state.told) if settled else Transition(state)
     if progress.failures:
-        return Transition(Failing(progress, seen.now))
+        return Transition(Failing(progress, seen.now, told=_told(state)))
     if seen.at_once:
-        told = isinstance(state, Draining)
-        return _leave(Yielded(progress), None if told else seen.stop, patience.hurry_s)
-    if all_gone:
-        finished = len(progress.finished) == len(seen.workers)
-        return _leave(Finished(progress) if finished else Yielded(progress), None, 0.0)
+        return _leave(Yielded(progress), None if _told(state) else seen.stop, patience.hurry_s)
+    if seen.workers and all(worker.exit_code is not None for worker in seen.workers):
+        return _all_left(state, seen)
     return _move_on(state, seen, patience)
+
+
+def _settling_s(progress: Progress, patience: Patience) -> float:
+    """Return how long others are heard after a first failure."""
+    if any(failure.kind is FailureKind.NODE_LOSS for failure in progress.failures):
+        return patience.orphan_s
+    return patience.echo_s if all(map(is_echo, progress.failures)) else patience.settle_s
+
+
+def _all_left(state: State, seen: Observation) -> Transition:
+    """Judge an attempt whose workers have all left in good order."""
+    progress = state.progress
+    if len(progress.finished) == len(seen.workers):
+        return _leave(Finished(progress), None, 0.0)
+    if isinstance(state, Draining) and state.then == "again" and seen.stop is None:
+        return _again(progress, seen.now, state.without)
+    if progress.orphaned and seen.stop is None and not isinstance(state, Draining):
+        node = min(progress.orphaned)
+        lost = WorkerFailure(rank=0, node=node, kind=FailureKind.NODE_LOSS, step=progress.step,
+                             message=f"{node} was going away; the workers saved and left")
+        return _after_failure(replace(progress, failures=(lost,)), seen, told=False)
+    return _leave(Yielded(progress), None if _told(state) else seen.stop, 0.0)
+
+
+def _told(state: State) -> bool:
+    """Return whether the request to stop is in the journal."""
+    return isinstance(state, Draining) and state.then == "yield"
 
 
 def _move_on(state: State, seen: Observation, patience: Patience) -> Transition:
@@ -81,11 +113,14 @@ def _move_on(state: State, seen: Observation, patience: Patience) -> Transition:
             return _leave(Yielded(progress), seen.stop, patience.grace_s)
         case Starting():
             return _starting(state, seen.now, patience)
-        case Running(progress) if seen.stop is not None:
+        case Running():
+            return _running(state, seen, patience)
+        case Draining(progress, _, "again") if seen.stop is not None:
+            # They are stopping already; only what follows is another thing now.
             until = seen.stop.deadline or seen.now + patience.drain_s
             return Transition(Draining(progress, until), (Record(seen.stop), Drain(seen.stop)))
         case Draining(progress, until) if seen.now > until:
-            return _leave(Yielded(progress), None, patience.grace_s)
+            return _late(state, seen, patience)
         case _:
             return Transition(state)
 
@@ -103,22 +138,73 @@ def _starting(state: Starting, now: float, patience: Patience) -> Transition:
     return Transition(state, actions)
 
 
-def _after_failure(progress: Progress, patience: Patience) -> Transition:
-    """Journal every failure and end the run: this version tries nothing a second time."""
-    failures = [Record(events.Failed(**failure.model_dump())) for failure in progress.failures]
-    cause = causes(progress.failures)[0]
-    decision = events.Decision(decision="end the run", reason=f"{cause.kind}: {cause.message}")
-    outcome, exit_code = _OUTCOMES.get(cause.kind, ("failed", FAILED))
-    return Transition(Failed(progress), (*failures, EndWorkers(patience.grace_s), Record(decision),
-                                         *_ended(progress.step, outcome, exit_code)))
+def _running(state: Running, seen: Observation, patience: Patience) -> Transition:
+    """Judge steady training: whether to stop, to leave nodes, to take some in, to make standbys ready."""
+    progress = state.progress
+    if seen.stop is not None:
+        until = seen.stop.deadline or seen.now + patience.drain_s
+        return Transition(Draining(progress, until), (Record(seen.stop), Drain(seen.stop)))
+    if seen.leaving:
+        return _make_way(progress, seen, patience)
+    if progress.room_since is not None and seen.now - progress.room_since >= patience.grow_s:
+        request = events.StopRequested(reason="controller", deadline=None)
+        grow = events.Decision(decision="grow", reason="more nodes are there; the run saves and goes on with them")
+        return Transition(Draining(progress, seen.now + patience.drain_s, "again"), (Record(grow), Drain(request)))
+    left = (seen.steps - progress.step) * progress.pace
+    if not progress.warmed and progress.steps_here >= 2 and left > patience.warm_s:
+        return Transition(Running(replace(progress, warmed=True)), (WarmStandbys(),))
+    return Transition(state)
 
 
-_OUTCOMES: dict[FailureKind, tuple[events.Outcome, int]] = {
-    FailureKind.PREEMPTION: ("yielded", YIELDED),
-    FailureKind.BAD_INPUT: ("refused", REFUSED),
-    FailureKind.NODE_LOSS: ("failed", INFRASTRUCTURE),
-    FailureKind.STORAGE: ("failed", INFRASTRUCTURE),
-}
+def _make_way(progress: Progress, seen: Observation, patience: Patience) -> Transition:
+    """Stop on nodes that will be taken away, save, and go on without them."""
+    deadline = min((when for _, when in seen.leaving if when is not None), default=None)
+    names = frozenset(name for name, _ in seen.leaving)
+    reason = f"{', '.join(sorted(names))} will be taken away; the run saves and goes on without"
+    request = events.StopRequested(reason="drain", deadline=deadline)
+    return Transition(Draining(progress, deadline or seen.now + patience.drain_s, "again", names),
+                      (Record(events.Decision(decision="leave nodes", reason=reason)), Drain(request)))
+
+
+def _late(state: Draining, seen: Observation, patience: Patience) -> Transition:
+    """Judge a drain that missed its deadline: the last commit stands."""
+    if state.then == "yield":
+        return _leave(Yielded(state.progress), None, patience.grace_s)
+    return _again(state.progress, seen.now, state.without)
+
+
+def _after_failure(progress: Progress, seen: Observation, *, told: bool) -> Transition:
+    """Journal every failure, end who is left, and do what `core.recovery` says of the cause."""
+    failures = tuple(Record(events.Failed(**failure.model_dump())) for failure in progress.failures)
+    trouble = trouble_of(causes(progress.failures)[0])
+    begun = (*failures, EndWorkers(0.0))
+    if seen.stop is not None:
+        # A stop was under way; whatever broke while stopping is told, and the last commit stands.
+        asked = () if told else (Record(seen.stop),)
+        return Transition(Yielded(progress), (*begun, *asked, *_ended(progress.step, "yielded", YIELDED)))
+    choice = decide(seen.history, trouble)
+    decided = Record(decision(trouble, choice))
+    if isinstance(choice, Again):
+        # An attempt that could not be placed has not begun, and so does not end.
+        ended = (Record(events.AttemptEnded(outcome="failed", step=progress.step)),) if seen.workers else ()
+        return Transition(Restarting(progress, seen.now + choice.delay_s, frozenset()), (*begun, decided, *ended))
+    return Transition(Failed(progress), (*begun, decided, *_ended(progress.step, choice.outcome, choice.exit_code)))
+
+
+def _again(progress: Progress, now: float, without: frozenset[str]) -> Transition:
+    """End the attempt in good order, and begin the next one at once."""
+    ended = Record(events.AttemptEnded(outcome="yielded", step=progress.step))
+    return Transition(Restarting(progress, now, without), (EndWorkers(0.0), ended))
+
+
+def _restart(state: Restarting, seen: Observation) -> Transition:
+    """Begin the next attempt when it is time, unless a stop came first."""
+    if seen.stop is not None:
+        ended = Record(events.RunEnded(outcome="yielded", exit_code=YIELDED))
+        return Transition(Yielded(state.progress), (Record(seen.stop), ended))
+    if seen.now < state.until:
+        return Transition(state)
+    return Transition(Waiting(), (BeginAttempt(state.without | seen.history.struck()),))
 
 
 def _leave(state: Finished | Yielded, request: events.StopRequested | None, grace_s: float) -> Transition:
@@ -130,46 +216,3 @@ def _leave(state: Finished | Yielded, request: events.StopRequested | None, grac
 def _ended(step: int, outcome: events.Outcome, exit_code: int) -> tuple[Record, Record]:
     return (Record(events.AttemptEnded(outcome=outcome, step=step)),
             Record(events.RunEnded(outcome=outcome, exit_code=exit_code)))
-
-
-def _learn(progress: Progress, seen: Observation) -> Progress:
-    """Return the progress with everything new in it."""
-    for worker in seen.workers:
-        for event in worker.events:
-            progress = _learn_event(progress, worker, event)
-    for worker in seen.workers:
-        if worker.exit_code is not None and worker.rank not in progress.gone:
-            progress = _learn_exit(progress, worker, worker.exit_code)
-    known = {failure.node for failure in progress.failures if failure.kind == FailureKind.NODE_LOSS}
-    lost = [worker for worker in seen.workers if worker.node in seen.lost_nodes and worker.node not in known]
-    losses = tuple(WorkerFailure(rank=worker.rank, node=worker.node, kind=FailureKind.NODE_LOSS, step=progress.step,
-                                 message="its node's agent is gone") for worker in lost)
-    return replace(progress, failures=(*progress.failures, *losses))
-
-
-def _learn_event(progress: Progress, worker: WorkerSeen, event: dict[str, Any]) -> Progress:
-    match event["event"]:
-        case "step":
-            return replace(progress, step=max(progress.step, event["step"]))
-        case "engine_ready" | "stage_started":
-            return replace(progress, begun=True)
-        case "rendezvous":
-            return replace(progress, rendezvous=(event["host"], event["port"]))
-        case "finished":
-            return replace(progress, finished=progress.finished | {worker.rank})
-        case "stopped":
-            return replace(progress, stopped=progress.stopped | {worker.rank})
-        case "failed":
-            known = {name: value for name, value in event.items() if name in WorkerFailure.model_fields}
-            failure = WorkerFailure.model_validate({**known, "rank": worker.rank, "node": worker.node})
-            return replace(progress, failures=(*progress.failures, failure))
-        case _:
-            return progress
-
-
-def _learn_exit(progress: Progress, worker: WorkerSeen, exit_code: int) -> Progress:
-    progress = replace(progress, gone=progress.gone | {worker.rank})
-    spoken = {failure.rank for failure in progress.failures} | progress.finished | progress.stopped
-    if worker.rank in spoken or exit_code == YIELDED:
-        return progress
-    return replace(progress, failures=(*progress.failures, died(worker.rank, worker.node, exit_code, progress.step)))

@@ -1,4 +1,4 @@
-"""The controller of one attempt: observe, advance, act, journal.
+"""The controller of a run: observe, advance, act, journal, from attempt to attempt.
 
 Has no opinion: what follows from what is seen is `core.lifecycle`. It is the one writer of the journal.
 """
@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from typing import assert_never
 
-from launcher.core.attempt import AttemptPlan, WorkerOrders
 from launcher.core.attempt_state import (
     Action,
+    BeginAttempt,
     Drain,
     EndWorkers,
     GiveOrders,
@@ -19,43 +19,48 @@ from launcher.core.attempt_state import (
     Running,
     State,
     Waiting,
+    WarmStandbys,
 )
-from launcher.core.events import AttemptStarted, Event, RunEnded
+from launcher.core.errors import PlatformError, UserError
+from launcher.core.events import Event, RunEnded
+from launcher.core.failure import FailureKind, WorkerFailure
 from launcher.core.lifecycle import END_STATES, PATIENCE, advance
-from launcher.core.recipe_running import CheckpointPolicy
-from launcher.core.run_plan import RunPlan
-from launcher.orchestration.gang import Gang
+from launcher.orchestration.attempts import Attempt, Attempts
+from launcher.orchestration.placement import PlacementLost, Surroundings
 from launcher.orchestration.requests import Requests
-from launcher.orchestration.startup import Stopwatch
-from launcher.storage.journal import Journal
 
 POLL_S = 0.05
 """Between looks while something is about to change: rank 0's peers wait for its address at each start."""
 RUNNING_POLL_S = 0.2
 """Between looks at steady training, which looks must not slow: under Ray one costs a millisecond on each side."""
-DURABLE = frozenset({"run_started", "attempt_started", "checkpoint_committed", "failure", "stop_requested",
+SURROUNDINGS_S = 1.0
+"""Between looks at the machines around: a question to the cluster's head."""
+DURABLE = frozenset({"run_started", "attempt_started", "checkpoint_committed", "failure", "decision", "stop_requested",
                      "exported", "attempt_ended", "run_ended"})
 """Events that must survive a power failure; steps follow often enough without."""
 
 
 class Controller:
-    """Runs one attempt to its end."""
+    """Runs attempts until the run has ended."""
 
-    def __init__(self, gang: Gang, journal: Journal, orders: "OrderBook", requests: Requests, stopwatch: Stopwatch, *,
-                 clock: Callable[[], float] = time.time, pause: Callable[[float], None] = time.sleep) -> None:
-        self._gang, self._journal, self._orders = gang, journal, orders
-        self._requests, self._stopwatch = requests, stopwatch
+    def __init__(self, attempts: Attempts, requests: Requests, *, clock: Callable[[], float] = time.time,
+                 pause: Callable[[float], None] = time.sleep) -> None:
+        self._attempts, self._requests = attempts, requests
         self._clock, self._pause = clock, pause
+        self._attempt: Attempt | None = None
+        self._unplaced: WorkerFailure | None = None
+        self._around, self._looked = Surroundings(), 0.0
         self._ended: RunEnded | None = None
 
     def run(self) -> int:
-        """Work until the attempt has ended and return the exit code."""
+        """Work until the run has ended and return the exit code. Raises what the first attempt's placement raises."""
+        self._attempt = self._attempts.begin(self._attempts.history.struck(), self._clock())
         state: State = Waiting()
         while not isinstance(state, END_STATES):
-            seen = self._observe()
+            seen = self._observe(state)
             transition = advance(state, seen, PATIENCE)
             # Before the actions: with a very short run they may end it, and nothing follows run_ended.
-            if started := self._stopwatch.watch(seen.workers):
+            if self._attempt and (started := self._attempt.stopwatch.watch(seen.workers)):
                 self._record(started)
             for action in transition.actions:
                 self._act(action)
@@ -65,52 +70,62 @@ class Controller:
         assert self._ended is not None, "every end state journals run_ended"
         return self._ended.exit_code
 
-    def _observe(self) -> Observation:
-        workers = self._gang.look()
-        asked = self._requests
-        return Observation(self._clock(), workers, self._gang.lost_nodes, asked.stop, asked.at_once)
+    def _observe(self, state: State) -> Observation:
+        now, asked = self._clock(), self._requests
+        gang = self._attempt.gang if self._attempt else None
+        if isinstance(state, Running) and now - self._looked >= SURROUNDINGS_S:
+            self._around, self._looked = self._attempts.placement.look(self._attempts.history.struck()), now
+        unplaced, self._unplaced = self._unplaced, None
+        return Observation(
+            now, gang.look() if gang else (), gang.lost_nodes if gang else (), asked.stop, asked.at_once,
+            history=self._attempts.history, unplaced=unplaced, could_grow=self._around.could_grow,
+            leaving=self._around.leaving, steps=self._attempts.go.plan.steps)
 
     def _act(self, action: Action) -> None:
         match action:
-            case GiveOrders():
-                self._stopwatch.begin("rendezvous", self._clock())
-                self._gang.deliver("orders", self._orders.for_all())
-                self._record(self._orders.started(self._gang))
-            case PassRendezvous(host, port):
-                others = range(1, self._orders.attempt.world_size)
-                self._gang.deliver("rendezvous", {rank: {"host": host, "port": port} for rank in others})
+            case BeginAttempt(without):
+                self._begin(without)
             case Record(event):
                 self._record(event)
+            case EndWorkers() if self._attempt is None:
+                pass  # It could not be placed.
+            case _:
+                assert self._attempt is not None, "there are workers to act on"
+                self._act_on(self._attempt, action)
+
+    def _act_on(self, attempt: Attempt,
+                action: GiveOrders | PassRendezvous | Drain | EndWorkers | WarmStandbys) -> None:
+        everyone = range(attempt.placed.world_size)
+        match action:
+            case GiveOrders():
+                attempt.stopwatch.begin("rendezvous", self._clock())
+                attempt.gang.deliver("orders", attempt.orders)
+                self._record(attempt.started())
+            case PassRendezvous(host, port):
+                attempt.gang.deliver("rendezvous", {rank: {"host": host, "port": port} for rank in everyone[1:]})
             case Drain(request):
-                everyone = range(self._orders.attempt.world_size)
-                self._gang.deliver("stop", {rank: request.model_dump(mode="json") for rank in everyone})
+                attempt.gang.deliver("stop", {rank: request.model_dump(mode="json") for rank in everyone})
             case EndWorkers(grace_s):
-                self._gang.end(grace_s)
+                attempt.gang.end(grace_s)
+                self._attempts.ended(attempt.gang.places())
+            case WarmStandbys():
+                attempt.gang.warm()
             case _:
                 assert_never(action)
+
+    def _begin(self, without: frozenset[str]) -> None:
+        """Place the next attempt, or remember why it cannot be, for the next look."""
+        self._around, self._attempt = Surroundings(), None
+        try:
+            self._attempt = self._attempts.begin(without, self._clock())
+        except PlacementLost:
+            raise
+        except (PlatformError, UserError) as error:
+            # What fitted once may fit again when nodes are back.
+            self._unplaced = WorkerFailure(rank=0, node="", kind=FailureKind.NODE_LOSS, message=str(error))
 
     def _record(self, event: Event | dict[str, object]) -> None:
         if isinstance(event, RunEnded):
             self._ended = event
         name = event["event"] if isinstance(event, dict) else event.model_dump()["event"]
-        self._journal.append(event, durable=name in DURABLE)
-
-
-class OrderBook:
-    """Every rank's orders for one attempt."""
-
-    def __init__(self, run_dir: str, cache: str, plan: RunPlan, attempt: AttemptPlan,
-                 checkpoint: CheckpointPolicy, between_failures: float) -> None:
-        self._run_dir, self._cache, self._plan, self.attempt = run_dir, cache, plan, attempt
-        self._checkpoint, self._between_failures = checkpoint, between_failures
-
-    def for_all(self) -> dict[int, dict[str, object]]:
-        """Return the orders by rank."""
-        orders = WorkerOrders(run_dir=self._run_dir, cache=self._cache, plan=self._plan, attempt=self.attempt, rank=0,
-                              checkpoint=self._checkpoint, between_failures=self._between_failures)
-        content = orders.model_dump(mode="json")
-        return {rank: {**content, "rank": rank} for rank in range(self.attempt.world_size)}
-
-    def started(self, gang: Gang) -> AttemptStarted:
-        """Return the event that says so."""
-        return AttemptStarted(workers=gang.places(), world_size=self.attempt.world_size, resume=self.attempt.resume)
+        self._attempts.record(event, durable=name in DURABLE)

@@ -58,6 +58,11 @@ class Gang:
             if mine:
                 self._ask(node, partial(_deliver, letter, mine), None)
 
+    def warm(self) -> None:
+        """Make workers for the next attempt ready on all nodes."""
+        for node in range(len(self._agents)):
+            self._ask(node, lambda agent: agent.warm(), None)
+
     def end(self, grace_s: float) -> bool:
         """End all workers on all nodes at the same time; return whether all are known to be gone."""
         nodes = range(len(self._agents))

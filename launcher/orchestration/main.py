@@ -6,32 +6,28 @@ word makes it leave and take the standbys along.
 """
 
 import argparse
-import os
 import shutil
 import sys
+import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from launcher.core.attempt import AttemptPlan
 from launcher.core.errors import FAILED, INFRASTRUCTURE, REFUSED, YIELDED, LauncherError, Unplannable
-from launcher.core.events import CheckpointRejected, Failed, RunEnded, RunStarted, StopRequested
+from launcher.core.events import Failed, RunEnded, StopRequested
 from launcher.core.failure import FailureKind
-from launcher.core.saving import between_failures
+from launcher.core.recovery import Over, Trouble, decide, decision
 from launcher.orchestration import ray_cluster
-from launcher.orchestration.controller import Controller, OrderBook
-from launcher.orchestration.gang import Gang
-from launcher.orchestration.node_agent import Agent, NodeAgent
+from launcher.orchestration.attempts import Attempts
+from launcher.orchestration.controller import Controller
+from launcher.orchestration.node_agent import NodeAgent
+from launcher.orchestration.placement import HerePlacement, Placement, PlacementLost
 from launcher.orchestration.requests import Go, Requests, standard_input
-from launcher.orchestration.startup import Stopwatch
-from launcher.storage.checkpoints import Checkpoints
-from launcher.storage.journal import Journal, read_journal
-from launcher.storage.process_id import process_id
-from launcher.storage.run_dir import RunDir
+from launcher.storage.journal import Journal
 
-Place = Callable[[Go, Stopwatch], tuple[Sequence[Agent], AttemptPlan]]
-"""Brings up what an attempt needs on its nodes: one agent each, with the attempt as it is placed on them."""
+AGAIN = 77
+"""Exit code of a controller that cannot go on and may be replaced; people never see it."""
 
 
 def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -53,83 +49,65 @@ def main(arguments: Sequence[str] | None = None) -> int:
     requests.take_signals()
     requests.listen(standard_input())
     with ExitStack() as cleanup:
-        place = _placement(chosen, requests, cleanup)
+        placement = _placement(chosen, requests, cleanup)
         go = requests.wait_go()
-        code = YIELDED if go is None else attempt(go, requests, place)
+        code = YIELDED if go is None else work(go, requests, placement)
     if requests.orphaned:
         # Otherwise the supervisor removes it, after it has ended what may be left.
         shutil.rmtree(chosen.scratch, ignore_errors=True)
     return code
 
 
-def attempt(go: Go, requests: Requests, place: Place) -> int:
-    """Run one attempt, journalled from its first moment to its last."""
-    run = RunDir(go.run_dir)
-    _append_output(run.attempt_path(go.attempt, "controller.log"))
-    journal = Journal(run, go.attempt)
-    stopwatch = Stopwatch(go.typed, go.phases)
-    # The standbys started with this process, long before there was a stopwatch.
-    stopwatch.begin("imports", process_id().started)
+def work(go: Go, requests: Requests, placement: Placement) -> int:
+    """Work on the run until it ends, journalled from its first moment to its last."""
+    attempts = Attempts(go, placement)
     try:
-        _record_start(run, go, journal)
-        requests.watch_run(run, go.token)
+        attempts.open()
+        requests.watch_run(attempts.run, go.token)
+        if go.revived and (over := _answer_loss(attempts, go.revived)) is not None:
+            return over
         if requests.stop is not None:
-            return _record_stopped(journal, requests.stop)
-        agents, placed = place(go, stopwatch)
-        placed = placed.model_copy(update={"resume": _newest(run, go, journal)})
-        run.store.put(run.attempt_key(go.attempt, "attempt.json"), placed.to_json().encode())
-        run.store.put(run.attempt_key(go.attempt, "cluster.json"), placed.cluster.to_json().encode())
-        orders = OrderBook(go.run_dir, go.cache, go.plan, placed, go.checkpoint,
-                           between_failures(read_journal(run)))
-        return Controller(Gang(agents, placed), journal, orders, requests, stopwatch).run()
+            return _record_stopped(attempts.journal, requests.stop)
+        return Controller(attempts, requests).run()
+    except PlacementLost as error:
+        # Not the end: the supervisor starts another controller, which brings everything up anew.
+        traceback.print_exception(error)
+        return AGAIN
     except Exception as error:
-        return _record_breakdown(journal, error)
+        return _record_breakdown(attempts.journal, error)
     finally:
-        journal.close()
+        attempts.journal.close()
 
 
-def _placement(chosen: argparse.Namespace, requests: Requests, cleanup: ExitStack) -> Place:
-    """Start what can start before the plan is known; return how to place the attempt once it is."""
+def _placement(chosen: argparse.Namespace, requests: Requests, cleanup: ExitStack) -> Placement:
+    """Start what can start before the plan is known; return how attempts are placed once it is."""
     if chosen.mode == "cluster":
-        from launcher.orchestration.ray_placement import place_on_cluster
+        from launcher.orchestration.ray_placement import ClusterPlacement
 
-        return lambda go, stopwatch: place_on_cluster(go, stopwatch, chosen.address, requests, cleanup)
+        return ClusterPlacement(chosen.address, requests, cleanup)
     standbys = NodeAgent(chosen.scratch)
     cleanup.callback(standbys.close)
     folders = standbys.start(chosen.slots, chosen.threads, chosen.device)
     if chosen.mode == "plain":
-        return lambda go, stopwatch: ([standbys], _settled(go))
+        return HerePlacement(standbys)
     ray_cluster.prepare_private(chosen.scratch / ray_cluster.FOLDER)
-    from launcher.orchestration.ray_placement import place_embedded
+    from launcher.orchestration.ray_placement import EmbeddedPlacement
 
-    return lambda go, stopwatch: (
-        [place_embedded(stopwatch, chosen.scratch, standbys, folders, requests, cleanup)], _settled(go))
-
-
-def _settled(go: Go) -> AttemptPlan:
-    assert go.placed is not None, "on this machine the attempt is placed before the word to go"
-    return go.placed
+    return EmbeddedPlacement(chosen.scratch, standbys, folders, requests, cleanup)
 
 
-def _record_start(run: RunDir, go: Go, journal: Journal) -> None:
-    told = [event["plan"] for event in read_journal(run) if event["event"] == "run_started"]
-    # Again when the plan was amended: how many steps there are is another number then.
-    if told[-1:] != [go.plan.chain()]:
-        started = RunStarted(name=go.plan.name, steps=go.plan.steps, plan=go.plan.chain())
-        journal.append(started, durable=True)
-
-
-def _newest(run: RunDir, go: Go, journal: Journal) -> int | None:
-    """Return the step to continue from, what older attempts were writing put out of their reach."""
-    checkpoints = Checkpoints(run, go.plan.chain)
-    checkpoints.fence(go.attempt)
-    checkpoints.sweep()
-
-    def rejected(step: int, reason: str) -> None:
-        journal.append(CheckpointRejected(step=step, reason=reason), durable=True)
-
-    saved = [int(event["step"]) for event in read_journal(run) if event["event"] == "checkpoint_committed"]
-    return checkpoints.newest(rejected, saved[-1] if saved else None)
+def _answer_loss(attempts: Attempts, message: str) -> int | None:
+    """Journal that the controller before this one was lost; return the exit code if that is the run's end."""
+    trouble = Trouble(FailureKind.CONTROLLER_LOSS, "", None, message, raised=False)
+    choice = decide(attempts.history, trouble)
+    lost = Failed(kind=trouble.kind, rank=None, node=None, step=None, message=message)
+    attempts.record(lost)
+    attempts.record(decision(trouble, choice))
+    if isinstance(choice, Over):
+        attempts.record(RunEnded(outcome=choice.outcome, exit_code=choice.exit_code))
+        return choice.exit_code
+    time.sleep(choice.delay_s)
+    return None
 
 
 def _record_stopped(journal: Journal, request: StopRequested) -> int:
@@ -152,14 +130,6 @@ def _record_breakdown(journal: Journal, error: Exception) -> int:
     refused = isinstance(error, Unplannable)
     journal.append(RunEnded(outcome="refused" if refused else "failed", exit_code=code), durable=True)
     return code
-
-
-def _append_output(log: Path) -> None:
-    """Let everything this process prints from here on, Ray's libraries included, stand in the attempt's log."""
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    os.close(descriptor)
 
 
 if __name__ == "__main__":

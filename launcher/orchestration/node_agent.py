@@ -12,7 +12,10 @@ from typing import Any, Protocol
 
 from launcher.core.document import Document
 from launcher.orchestration.worker_process import WorkerProcess, end_workers, worker_environment
-from launcher.storage.process_id import ProcessId
+from launcher.storage.process_id import ProcessId, leave
+
+ORPHAN_GRACE_S = 10.0
+"""What workers get to finish their step, save and leave when nobody is left to ask for more."""
 
 
 class SlotReport(Document):
@@ -36,6 +39,14 @@ class Agent(Protocol):
         """Return what is new of all workers."""
         ...
 
+    def start(self, slots: int, threads: int, device: str, old: Sequence[ProcessId] = ()) -> object:
+        """Start a worker per slot for another attempt, once the old ones are gone."""
+        ...
+
+    def warm(self) -> None:
+        """Make as many workers ready for the attempt after this one."""
+        ...
+
     def end(self, grace_s: float) -> bool:
         """End all workers; return whether they are gone."""
         ...
@@ -48,17 +59,46 @@ class NodeAgent:
         self.scratch = scratch or Path(tempfile.mkdtemp(prefix="lr-"))
         self._own_scratch = scratch is None
         self._workers: dict[int, WorkerProcess] = {}
+        self._standbys: dict[int, WorkerProcess] = {}
+        self._kind = (1, "cpu")
 
-    def start(self, slots: int, threads: int, device: str) -> list[str]:
-        """Start one worker per slot as a standby; return their mailboxes."""
-        for slot in range(slots):
-            folder = self.scratch / f"worker-{slot}"
-            environment = worker_environment(slot, threads, device)
-            self._workers[slot] = WorkerProcess.spawn(folder, environment)
+    def start(self, slots: int, threads: int, device: str, old: Sequence[ProcessId] = ()) -> list[str]:
+        """Start one worker per slot, from standbys where there are some; return their mailboxes.
+
+        Workers of an earlier attempt, held by this agent or another, are gone before: the first are ended, the others
+        get a moment to save and leave.
+        """
+        self.end(0.0)
+        leave(old, ORPHAN_GRACE_S)
+        if self._kind != (threads, device):
+            self._end_standbys()
+        self._kind = threads, device
+        ready = {slot: worker for slot, worker in self._standbys.items() if worker.exit_code() is None}
+        self._workers = {slot: ready.pop(slot, None) or self._spawn(slot) for slot in range(slots)}
+        self._standbys = ready
+        self._end_standbys()
         return [str(worker.mailbox.folder) for worker in self._workers.values()]
 
-    def adopt(self, folders: Sequence[str]) -> None:
+    def warm(self) -> None:
+        """Start a standby for every slot: the next attempt finds its workers with everything imported."""
+        for slot in self._workers:
+            if slot not in self._standbys or self._standbys[slot].exit_code() is not None:
+                self._standbys[slot] = self._spawn(slot, patient=True)
+
+    def _spawn(self, slot: int, *, patient: bool = False) -> WorkerProcess:
+        names = (f"worker-{slot}", *(f"worker-{slot}-{number}" for number in range(10**6)))
+        folder = next(folder for name in names if not (folder := self.scratch / name).exists())
+        return WorkerProcess.spawn(folder, worker_environment(slot, *self._kind), patient=patient)
+
+    def _end_standbys(self) -> None:
+        end_workers(list(self._standbys.values()), 0.0)
+        for worker in self._standbys.values():
+            worker.let_go()
+        self._standbys = {}
+
+    def adopt(self, folders: Sequence[str], threads: int, device: str) -> None:
         """Hold standbys that the controller started on this node, in slot order."""
+        self._kind = threads, device
         self._workers = {slot: WorkerProcess.adopt(Path(folder)) for slot, folder in enumerate(folders)}
 
     def let_go(self) -> None:
@@ -81,12 +121,15 @@ class NodeAgent:
 
     def end(self, grace_s: float) -> bool:
         """End all workers by pid; return whether they are gone."""
-        return end_workers(list(self._workers.values()), grace_s)
+        gone = end_workers(list(self._workers.values()), grace_s)
+        for worker in self._workers.values():
+            worker.let_go()
+        return gone
 
     def close(self) -> None:
         """End what is left, at once, and remove what this agent made."""
         self.end(0.0)
-        self.let_go()
+        self._end_standbys()
         if self._own_scratch:
             shutil.rmtree(self.scratch, ignore_errors=True)
 

@@ -9,21 +9,21 @@ import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
 import ray
 from ray.exceptions import GetTimeoutError, RayError
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from launcher.core.events import StopRequested
 from launcher.orchestration.gang import AgentLost
-from launcher.orchestration.node_agent import NodeAgent, SlotReport
+from launcher.orchestration.node_agent import ORPHAN_GRACE_S, NodeAgent, SlotReport
 from launcher.storage.process_id import ProcessId, process_id
 
 WATCH_S = 0.5
-ORPHAN_GRACE_S = 10.0
-"""What workers get to finish their step, save and leave when nobody is left to ask for more."""
+PING_S = 5.0
 CALL_TIMEOUT_S = 30.0
 """A call takes a millisecond; a node that does not answer for this long is lost."""
 
@@ -38,15 +38,19 @@ class RayNodeAgent:
         signal.signal(signal.SIGTERM, lambda _number, _frame: self._told.set())
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
 
-    def start(self, slots: int, threads: int, device: str) -> None:
-        """Start this node's workers."""
-        self._agent = NodeAgent()
-        self._agent.start(slots, threads, device)
+    def start(self, slots: int, threads: int, device: str, old: Sequence[Mapping[str, Any]], scratch: str) -> None:
+        """Start this node's workers of another attempt."""
+        self._agent = self._agent or NodeAgent(Path(scratch) if scratch else None)
+        self._agent.start(slots, threads, device, [ProcessId.model_validate(process) for process in old])
 
-    def adopt(self, scratch: str, folders: Sequence[str]) -> None:
+    def adopt(self, scratch: str, folders: Sequence[str], threads: int, device: str) -> None:
         """Take over standbys that the controller started on this node."""
         self._agent = NodeAgent(Path(scratch))
-        self._agent.adopt(folders)
+        self._agent.adopt(folders, threads, device)
+
+    def warm(self) -> None:
+        """Make workers for the next attempt ready."""
+        self._node().warm()
 
     def process(self) -> dict[str, Any]:
         """Return what the operating system calls this actor."""
@@ -66,7 +70,8 @@ class RayNodeAgent:
 
     def close(self) -> None:
         """End what is left and remove what was made here."""
-        self._node().close()
+        if self._agent is not None:
+            self._agent.close()
 
     def _node(self) -> NodeAgent:
         assert self._agent is not None, "start or adopt comes first"
@@ -94,24 +99,37 @@ class RayNodeAgent:
 class RemoteAgent:
     """The controller's side of one node's actor."""
 
-    def __init__(self, group: Any, bundle: int, resources: dict[str, float]) -> None:
-        strategy = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle)
+    def __init__(self, node_id: str, resources: Mapping[str, float], scratch: Path | None = None) -> None:
+        self.node_id, self._scratch = node_id, str(scratch or "")
         # A restarted actor would come back without its workers: losing one is the controller's to judge.
-        made = ray.remote(RayNodeAgent).options(num_cpus=resources.get("CPU", 0), num_gpus=resources.get("GPU", 0),
-                                                max_restarts=0, max_task_retries=0, scheduling_strategy=strategy)
+        made = ray.remote(RayNodeAgent).options(
+            num_cpus=resources.get("CPU", 0), num_gpus=resources.get("GPU", 0), max_restarts=0, max_task_retries=0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False))
         self._actor = made.remote()
 
-    def adopt(self, scratch: str, folders: Sequence[str]) -> None:
+    def ready(self, timeout_s: float) -> ProcessId:
+        """Wait until the actor is placed and return its process. Raises AgentLost."""
+        return ProcessId.model_validate(self._call("process", timeout_s=timeout_s))
+
+    def answers(self) -> bool:
+        """Return whether the actor lives."""
+        try:
+            return bool(self._call("process", timeout_s=PING_S))
+        except AgentLost:
+            return False
+
+    def adopt(self, scratch: Path, folders: Sequence[str], threads: int, device: str) -> None:
         """Hand standbys over; afterwards the controller may let go of them."""
-        self._call("adopt", scratch, list(folders))
+        self._call("adopt", str(scratch), list(folders), threads, device)
 
-    def start(self, slots: int, threads: int, device: str) -> None:
-        """Start the node's workers."""
-        self._call("start", slots, threads, device)
+    def start(self, slots: int, threads: int, device: str, old: Sequence[ProcessId] = ()) -> None:
+        """Start the node's workers, once old ones that are still there are gone."""
+        self._call("start", slots, threads, device, [process.model_dump() for process in old], self._scratch,
+                   timeout_s=ORPHAN_GRACE_S + CALL_TIMEOUT_S)
 
-    def process(self) -> ProcessId:
-        """Return the actor's process on its node."""
-        return ProcessId.model_validate(self._call("process"))
+    def warm(self) -> None:
+        """Make workers for the next attempt ready."""
+        self._call("warm")
 
     def deliver(self, letter: str, contents: Mapping[int, dict[str, Any]]) -> None:
         """Put a letter into the mailboxes of some slots."""
@@ -127,11 +145,11 @@ class RemoteAgent:
 
     def close(self) -> None:
         """End the workers, then the actor. One that is gone already has ended its workers itself."""
-        try:
+        with suppress(AgentLost):
             self._call("close")
-        except AgentLost:
-            return
-        ray.kill(cast(Any, self._actor))
+        # One that was never placed still waits for its node.
+        with suppress(RayError):
+            ray.kill(cast(Any, self._actor))
 
     def _call(self, method: str, *arguments: Any, timeout_s: float = CALL_TIMEOUT_S) -> Any:
         try:

@@ -8,11 +8,13 @@ import faulthandler
 import logging
 import os
 import secrets
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from launcher.core.attempt import Cluster, Node
+from launcher.core.attempt import Node
 from launcher.core.errors import PlatformError
 from launcher.orchestration.ray_address import require_answer
 
@@ -24,6 +26,8 @@ OBJECT_STORE_BYTES = 80 * 2**20
 """Nearly the smallest Ray takes: only letters and events travel through it."""
 PLACEMENT_TIMEOUT_S = 120.0
 CONNECT_S = 30.0
+CALL_S = 10.0
+"""For a question to the cluster's head."""
 CPU_SLOTS = 2
 """Workers on a node without a GPU, unless more are asked for."""
 
@@ -80,23 +84,24 @@ def connect(address: str) -> None:
         faulthandler.cancel_dump_traceback_later()
 
 
-def cluster() -> Cluster:
-    """Return the live nodes of the connected cluster, in the order of their addresses."""
+def live_nodes() -> dict[str, Node]:
+    """Return the live nodes of the connected cluster by Ray's ids, in the order of their addresses; those that will be
+    taken away are not among them. Raises RayError or an RPC error when the cluster does not answer."""
     import ray
 
-    nodes = [_node(found) for found in ray.nodes() if found["Alive"]]
-    return Cluster(nodes=tuple(sorted(nodes, key=lambda node: node.address)))
+    leaving = draining()
+    found = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in leaving]
+    names = Counter(_name(node) for node in found)
+    described = {node["NodeID"]: _node(node, alone=names[_name(node)] == 1) for node in found}
+    return dict(sorted(described.items(), key=lambda item: (item[1].address, item[1].name)))
 
 
-def reserve(bundles: Sequence[Mapping[str, float]], timeout_s: float = PLACEMENT_TIMEOUT_S) -> Any:
-    """Reserve one bundle per node and return the placement group. Raises PlatformError with what is missing."""
-    from ray.util.placement_group import placement_group, remove_placement_group
-
-    group = placement_group([dict(bundle) for bundle in bundles], strategy="STRICT_SPREAD")
-    if not group.wait(timeout_s):
-        remove_placement_group(group)
-        raise PlatformError(diagnosis(bundles, timeout_s))
-    return group
+def draining() -> dict[str, float | None]:
+    """Return the nodes that will be taken away, by Ray's ids, with the deadline in UTC seconds where there is one."""
+    # No public call tells this before the node is gone (Ray 2.57 to 2.60); a contract test holds us to it.
+    client: Any = import_module("ray._private.worker").global_worker.gcs_client
+    found: dict[str, int] = client.get_draining_nodes(timeout=CALL_S)
+    return {node: deadline / 1000 if deadline else None for node, deadline in found.items()}
 
 
 def diagnosis(bundles: Sequence[Mapping[str, float]], timeout_s: float) -> str:
@@ -128,10 +133,19 @@ def _init(**settings: Any) -> None:
         raise PlatformError(f"Ray did not start: {type(error).__name__}: {error}") from error
 
 
-def _node(found: dict[str, Any]) -> Node:
+def _name(found: dict[str, Any]) -> str:
+    """Return what people call a node: what it was started as, else its host."""
+    own = found.get("NodeName")
+    host = found.get("NodeManagerHostname")
+    return own if own and own != found["NodeManagerAddress"] else host or found["NodeManagerAddress"]
+
+
+def _node(found: dict[str, Any], *, alone: bool) -> Node:
     resources = found["Resources"]
     gpus, cores = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
-    return Node(name=found.get("NodeManagerHostname") or found["NodeManagerAddress"],
+    # Two nodes of one host have one name: faults are counted by name, so they get different ones.
+    name = _name(found) if alone else f"{_name(found)}-{found['NodeID'][:6]}"
+    return Node(name=name,
                 address=found["NodeManagerAddress"], slots=gpus or CPU_SLOTS, gpus=gpus, cores=max(1, cores),
                 memory=int(resources.get("memory", 0)))
 

@@ -40,6 +40,8 @@ class Go(Document):
     attempt: int
     token: int = 0
     """Of the run's lease: which requests in the run directory are meant for this controller."""
+    revived: str = ""
+    """How the controller before this one was lost, if the same command had one."""
     placed: AttemptPlan | None
     """None on an existing cluster: only there is it known what nodes there are."""
     wish: ClusterWish = ClusterWish()

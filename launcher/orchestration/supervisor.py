@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,11 +18,13 @@ from typing import Literal, Self
 from launcher.core.document import Document
 from launcher.core.events import StopRequested
 from launcher.orchestration.requests import Go, Stop
-from launcher.storage.process_id import ProcessId, descendants, process_id
+from launcher.storage.process_id import ProcessId, descendants, leave, process_id, wait_gone
 
 CONTROLLER_MODULE = "launcher.orchestration.main"
 TEMPORARY_LIMIT = 28
 """Bytes that the temporary folder's path may have for the paths of Ray's sockets in it to fit."""
+ORPHAN_GRACE_S = 11.0
+"""For workers whose controller is gone: they give themselves ten."""
 LEAVE_S = 45.0
 """For a controller whose input is closed: workers get 10 s, and Ray's end takes two."""
 
@@ -38,9 +39,14 @@ class Supervisor:
                          f"--address={address}"]
         self.scratch = Path()
         self._stops = 0
+        self._asked: Stop | None = None
         self._went = False
 
     def __enter__(self) -> Self:
+        self._start()
+        return self
+
+    def _start(self) -> None:
         self.scratch = make_scratch()
         command = [sys.executable, "-m", CONTROLLER_MODULE, str(self.scratch), *self._options]
         with self.early_log.open("wb") as log:
@@ -48,7 +54,6 @@ class Supervisor:
             self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, text=True,
                                            start_new_session=True)
         self.process = process_id(self._child.pid)
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
@@ -61,8 +66,25 @@ class Supervisor:
         except (subprocess.TimeoutExpired, KeyboardInterrupt):
             self._child.kill()
             self._child.wait()
-        end_leftovers(self.scratch)
+        self._clear()
+
+    def _clear(self) -> None:
+        # Workers that lost their controller save and leave; whoever asked three times does not wait for that.
+        end_leftovers(self.scratch, 0.0 if self._stops > 2 else ORPHAN_GRACE_S)
         shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def revive(self, go: Go) -> None:
+        """Start another controller in place of one that is gone, once nothing of it is left, and let it go on."""
+        self._close_input()
+        self._child.wait()
+        self._clear()
+        self._start()
+        self.go(go)
+
+    @property
+    def asked(self) -> bool:
+        """Return whether anybody asked for a stop here."""
+        return self._stops > 0
 
     @property
     def early_log(self) -> Path:
@@ -73,13 +95,17 @@ class Supervisor:
         """Let the attempt begin."""
         self._went = True
         self._say(go)
+        if self._asked is not None:
+            # Asked while there was no controller to hear it.
+            self._say(self._asked)
 
     def stop(self, request: StopRequested) -> None:
         """Ask for a stop after the step; asked again, at once; asked a third time, by force."""
         self._stops += 1
         if self._stops > 2:
             self._child.kill()
-        self._say(Stop(request=request, at_once=self._stops > 1))
+        self._asked = Stop(request=request, at_once=self._stops > 1)
+        self._say(self._asked)
 
     def exit_code(self) -> int | None:
         """Return how the controller ended (negative: by that signal), or None while it lives."""
@@ -87,7 +113,7 @@ class Supervisor:
 
     def _say(self, line: Document) -> None:
         assert self._child.stdin is not None
-        with suppress(BrokenPipeError):  # It is gone; exit_code tells.
+        with suppress(BrokenPipeError, ValueError):  # It is gone, or its input is closed; exit_code tells.
             self._child.stdin.write(line.model_dump_json() + "\n")
             self._child.stdin.flush()
 
@@ -103,21 +129,25 @@ def make_scratch() -> Path:
     return Path(tempfile.mkdtemp(prefix="lr-", dir=parent if len(parent) <= TEMPORARY_LIMIT else "/tmp"))
 
 
-def end_leftovers(scratch: Path, patience_s: float = 10.0) -> list[ProcessId]:
-    """End what a dead controller left of its workers and its Ray, and return what there was."""
+def end_leftovers(scratch: Path, grace_s: float = 0.0, patience_s: float = 10.0) -> list[ProcessId]:
+    """End what a dead controller left of its workers and its Ray, and return what there was.
+
+    Workers get a moment to save and leave by themselves.
+    """
     left = [process for process in _recorded(scratch) if process.alive()]
+    wait_gone([process for process in _workers(scratch) if process.alive()], grace_s)
     family = [*left, *(child for process in left for child in descendants(process))]
-    for process in family:
-        process.kill()
-    deadline = time.monotonic() + patience_s
-    while any(process.alive() for process in family) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    leave(family, 0.0, patience_s)
     return family
 
 
-def _recorded(scratch: Path) -> Iterator[ProcessId]:
+def _workers(scratch: Path) -> Iterator[ProcessId]:
     for letter in scratch.glob("worker-*/process.json"):
         yield ProcessId.from_json(letter.read_bytes())
+
+
+def _recorded(scratch: Path) -> Iterator[ProcessId]:
+    yield from _workers(scratch)
     ray = scratch / "ray.json"
     if ray.exists():
         yield from (ProcessId.model_validate(process) for process in json.loads(ray.read_bytes()))

@@ -64,12 +64,16 @@ class WorkerProcess:
             self._reaper.start()
 
     @classmethod
-    def spawn(cls, folder: Path, environment: Mapping[str, str]) -> "WorkerProcess":
-        """Start a worker on a new mailbox, in a session of its own: what ends its starter must not end it too."""
+    def spawn(cls, folder: Path, environment: Mapping[str, str], *, patient: bool = False) -> "WorkerProcess":
+        """Start a worker on a new mailbox, in a session of its own: what ends its starter must not end it too.
+
+        A `patient` one has time, and imports below the priority of those at work.
+        """
         mailbox = Mailbox(folder).create()
         lifeline = _hold(mailbox)
         with (folder / "worker.log").open("wb") as log, _signals_unblocked():
-            child = subprocess.Popen([sys.executable, "-m", WORKER_MODULE, str(folder)], env=dict(environment),
+            command = [sys.executable, "-m", WORKER_MODULE, str(folder), *(["--patient"] if patient else [])]
+            child = subprocess.Popen(command, env=dict(environment),
                                      stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         process = process_id(child.pid)
         mailbox.deliver("process", process)

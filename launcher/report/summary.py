@@ -26,7 +26,7 @@ def summary(run: RunDir, shown: str, fold: RunFold) -> RenderableType:
     parts: list[RenderableType] = [Text(headline(fold), style="bold")]
     if len(fold.evaluations) > 1:
         parts += [Text(), holdout_table(fold), Text()]
-    if fold.failures:
+    if fold.failures and fold.status(alive=False).state != "finished":
         parts += [Text(told_failures(run, shown, fold))]
     if fold.exported:
         parts.append(_named("model", f"{shown}/{run.MODEL}  ({count(fold.exported['parameters'])} parameters, "

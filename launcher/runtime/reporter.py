@@ -8,8 +8,10 @@ import os
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from launcher.core.errors import Diverged, LauncherError, PlatformError, UserError
 from launcher.core.events import Event
@@ -18,6 +20,9 @@ from launcher.storage.mailbox import Mailbox
 
 BEAT_S = 0.5
 """Between heartbeats: a hang is judged in seconds, and each takes a tenth of a millisecond from the step."""
+
+RECENT_S, RECENT = 20.0, 500
+"""Of events remembered: workers outlive a controller by ten seconds, and the starter looks five times a second."""
 
 
 class Reporter:
@@ -29,6 +34,7 @@ class Reporter:
         # One value, replaced as a whole: the heartbeat's thread reads it at any moment.
         self._where = ("imports", 0)
         self._work = 0
+        self._recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
 
     @property
     def step(self) -> int:
@@ -50,7 +56,13 @@ class Reporter:
 
     def event(self, event: Event) -> None:
         """Report an event for the journal, with the time of now."""
-        self._mailbox.report({**event.model_dump(mode="json"), "time": time.time()})
+        told = {**event.model_dump(mode="json"), "time": time.time()}
+        self._mailbox.report(told)
+        self._recent.append(told)
+
+    def recent(self) -> tuple[dict[str, Any], ...]:
+        """Return the events of the last seconds: a checkpoint carries them, for when nobody reads the mailbox."""
+        return tuple(event for event in self._recent if event["time"] > time.time() - RECENT_S)
 
     def tell(self, name: str, **fields: object) -> None:
         """Report something to the starter that is not for the journal."""

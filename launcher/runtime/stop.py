@@ -40,6 +40,13 @@ class StopFlag:
         """Return whether this rank knows a reason to stop."""
         return self._signalled or self.orphaned or self._mailbox.look("stop") is not None
 
+    @property
+    def reason(self) -> str:
+        """Return why this rank wanted to stop: by a `signal`, `orphaned`, `asked`, or only with its `peers`."""
+        if self.orphaned or (self._mailbox.look("stop") or {}).get("reason") == "orphaned":
+            return "orphaned"
+        return "signal" if self._signalled else "asked" if self._mailbox.look("stop") is not None else "peers"
+
     def alive(self) -> bool:
         """Return whether waiting still makes sense: somebody may still send a letter."""
         return not (self._signalled or self.orphaned)

@@ -8,7 +8,11 @@ Exit codes: 0 the segment is done, 75 stopped when asked, 1 failed (the mailbox 
 
 import os
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from importlib import import_module
+from types import ModuleType
 from typing import NoReturn
 
 from launcher.core.attempt import WorkerOrders
@@ -19,6 +23,8 @@ from launcher.runtime.stop import StopFlag
 from launcher.storage.mailbox import Mailbox
 from launcher.storage.run_dir import RunDir
 
+SESSION = "launcher.runtime.session"
+PATIENT = "--patient"
 # A standby may wait for as long as another attempt runs; it leaves when its lifeline closes.
 ORDERS_TIMEOUT_S = 365 * 86400.0
 
@@ -32,7 +38,23 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def main(folder: str) -> NoReturn:
+def import_session(*, patient: bool) -> ModuleType:
+    """Import what is slow: torch, transformers, deepspeed.
+
+    A patient worker does so in a thread of lower priority (Linux keeps one for each thread), so that the process itself
+    computes at the usual one later: no process may raise its own.
+    """
+    if not patient:
+        return import_module(SESSION)
+    with ThreadPoolExecutor(1, initializer=_step_aside) as importing:
+        return importing.submit(import_module, SESSION).result()
+
+
+def _step_aside() -> None:
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+
+
+def main(folder: str, *, patient: bool = False) -> NoReturn:
     """Live one worker's life."""
     mailbox = Mailbox(folder)
     reporter, stop = Reporter(mailbox), StopFlag(mailbox)
@@ -41,8 +63,7 @@ def main(folder: str) -> NoReturn:
     write_stacks_to(mailbox.stacks)
     reporter.start_beating()
     try:
-        from launcher.runtime import session  # the slow imports: torch, transformers, deepspeed
-
+        session = import_session(patient=patient)
         reporter.tell("ready")
         reporter.beat(0, "ready")
         letter = mailbox.wait("orders", alive=stop.alive, timeout_s=ORDERS_TIMEOUT_S)
@@ -57,9 +78,9 @@ def main(folder: str) -> NoReturn:
             reporter.failed(error)
         sys.excepthook(type(error), error, error.__traceback__)
         leave(FAILED)
-    reporter.tell(outcome, step=step)
+    reporter.tell(outcome, step=step, reason=stop.reason)
     leave(FINISHED if outcome == "finished" else YIELDED)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], patient=PATIENT in sys.argv[2:])

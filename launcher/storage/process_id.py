@@ -5,11 +5,13 @@ Reads /proc. Whoever ends processes, holds a run's lock or adopts workers compar
 
 import os
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from launcher.core.document import Document
 
+POLL_S = 0.02
 _TICKS = os.sysconf("SC_CLK_TCK")
 _TOLERANCE_S = 2.0
 """The boot time moves by a second when the clock is set; no pid comes round again within two."""
@@ -65,6 +67,24 @@ def children(pid: int | None = None) -> list[ProcessId]:
         return []
     found = ((child, _stat(child)) for child in sorted(pids))
     return [ProcessId(pid=child, started=stat[1]) for child, stat in found if stat is not None]
+
+
+def leave(processes: Iterable[ProcessId], grace_s: float, patience_s: float = 10.0) -> bool:
+    """Let processes go by themselves for a while, then end them; return whether all are gone."""
+    left = wait_gone(processes, grace_s)
+    for process in left:
+        process.kill()
+    # One in uninterruptible sleep (a dead file system, a hung driver) may outlive SIGKILL for a while.
+    return not wait_gone(left, patience_s)
+
+
+def wait_gone(processes: Iterable[ProcessId], timeout_s: float) -> list[ProcessId]:
+    """Wait until processes are gone, but not for ever; return those that are left."""
+    deadline = time.monotonic() + timeout_s
+    while (left := [process for process in processes if process.alive()]) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+        processes = left
+    return left
 
 
 def descendants(process: ProcessId) -> Iterator[ProcessId]:

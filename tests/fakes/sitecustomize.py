@@ -10,6 +10,7 @@ from pathlib import Path
 if "launcher.runtime.worker" in sys.orig_argv:
     from tests.orchestration.fake_worker import FakeWorker
 
-    code = FakeWorker(Path(sys.orig_argv[-1])).run()
+    folder = sys.orig_argv[sys.orig_argv.index("launcher.runtime.worker") + 1]
+    code = FakeWorker(Path(folder)).run()
     sys.stdout.flush()
     os._exit(code)

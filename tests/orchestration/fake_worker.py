@@ -1,6 +1,7 @@
 """A worker in name and manners only: speaks the mailbox protocol, trains nothing, imports nothing heavy.
 
-LAUNCHER_FAKE says what it does, JSON by rank: {"1": {"at": 3, "do": "crash"}}; otherwise it runs its plan's steps.
+LAUNCHER_FAKE says what it does, JSON by rank: {"1": {"at": 3, "do": "crash", "attempts": 1}}, in the first attempts;
+otherwise it runs its plan's steps.
 """
 
 import json
@@ -39,6 +40,8 @@ class FakeWorker:
             return 0
         self.rank = orders["rank"]
         behaviour = json.loads(os.environ.get("LAUNCHER_FAKE", "{}")).get(str(self.rank), {})
+        if orders["attempt"]["attempt"] > behaviour.get("attempts", 10**9):
+            behaviour = {}
         if self.rank == 0:
             self.report("rendezvous", host="127.0.0.1", port=1)
         elif self.mailbox.wait("rendezvous", alive=self.alive, timeout_s=60) is None:

@@ -15,7 +15,7 @@ def test_standbys_pass_from_one_agent_to_another_and_end_with_it(tmp_path):
     folders = first.start(2, 1, "cpu")
     awaited(lambda: all_ready(first))
     second = NodeAgent(tmp_path)
-    second.adopt(folders)
+    second.adopt(folders, 1, "cpu")
     first.let_go()
     assert [report.exit_code for report in second.poll()] == [None, None]
     processes = second.processes()

@@ -96,19 +96,44 @@ def test_the_start_is_measured_by_phase(scene):
     assert all(start <= end for start, end in phases.values())
 
 
-def test_a_crash_is_told_and_takes_the_others_along(scene, behaviour):
+def test_the_same_crash_twice_is_told_and_ends_the_run(scene, behaviour):
     behaviour(1, at=2, do="crash")
     assert scene.play(plan_of(("one", 100000))) == 1
-    failure, = scene.events("failure")
-    assert (failure["kind"], failure["rank"], failure["step"]) == ("worker_crash", 1, 2)
-    assert "no such luck" in failure["traceback"]
+    failures = scene.events("failure")
+    assert [failure["attempt"] for failure in failures] == [1, 2]
+    assert (failures[0]["kind"], failures[0]["rank"], failures[0]["step"]) == ("worker_crash", 1, 2)
+    assert "no such luck" in failures[0]["traceback"]
+    assert [event["decision"] for event in scene.events("decision")] == ["restart", "end the run"]
     assert scene.ended() == ("failed", 1)
 
 
-def test_a_killed_worker_is_noticed(scene, behaviour):
-    behaviour(1, at=2, do="die")
-    assert scene.play(plan_of(("one", 100000))) == 1
+def test_a_killed_worker_is_noticed_and_the_run_goes_on(scene, behaviour):
+    behaviour(1, at=20, do="die", attempts=1)
+    assert scene.play(plan_of(("one", 40))) == 0
     assert "SIGKILL" in scene.events("failure")[0]["message"]
+    assert [event["attempt"] for event in scene.events("attempt_started")] == [1, 2]
+    assert [event["attempt"] for event in scene.events("attempt_ended")] == [1, 2]
+    workers = [{worker["pid"] for worker in event["workers"]} for event in scene.events("attempt_started")]
+    assert not workers[0] & workers[1]
+    assert (scene.run.path / "attempts/002/attempt.json").exists()
+    assert len({event["event"] for event in scene.events("startup_phases")}) == 1
+
+
+def test_standbys_wait_for_the_next_attempt_and_leave_with_the_run(scene, behaviour, monkeypatch):
+    monkeypatch.setenv("LAUNCHER_FAKE_STEP_S", "0.05")
+    behaviour(1, at=30, do="die", attempts=1)
+    seen = {}
+
+    def look(scene: Scene) -> None:
+        scene.wait_step(10)
+        mailboxes = awaited(lambda: (found := sorted(scene.supervisor.scratch.glob("worker-*-0/process.json")))[1:]
+                            and found, PATIENCE_S)
+        seen["standbys"] = {ProcessId.from_json(path.read_bytes()).pid for path in mailboxes}
+        awaited(lambda: len(scene.events("attempt_started")) == 2, PATIENCE_S)
+        scene.supervisor.stop(STOP)
+
+    assert scene.play(plan_of(("one", 1000)), look) == 75
+    assert {worker["pid"] for worker in scene.events("attempt_started")[1]["workers"]} == seen["standbys"]
 
 
 def test_a_stop_lets_the_step_finish_and_yields(scene):
@@ -143,6 +168,23 @@ def test_a_killed_controller_leaves_nothing(scene):
 
     assert scene.play(plan_of(("one", 100000)), kill) == -signal.SIGKILL
     assert not scene.events("run_ended")
+
+
+def test_another_controller_goes_on_where_one_was_killed(scene):
+    with scene.supervisor as supervisor:
+        go = scene.go(plan_of(("one", 300)))
+        supervisor.go(go)
+        scene.wait_step(2)
+        os.kill(supervisor.process.pid, signal.SIGKILL)
+        awaited(lambda: supervisor.exit_code() is not None)
+        workers = scene.processes()
+        supervisor.revive(go.model_copy(update={"attempt": 2, "revived": "the controller ended by SIGKILL"}))
+        assert not any(process.alive() for process in workers)
+        awaited(lambda: supervisor.exit_code() is not None, PATIENCE_S)
+        assert supervisor.exit_code() == 0
+    assert [event["kind"] for event in scene.events("failure")] == ["controller_loss"]
+    assert [event["attempt"] for event in scene.events("attempt_started")] == [1, 2]
+    assert scene.ended() == ("finished", 0)
 
 
 def test_workers_leave_by_themselves_when_nobody_holds_them(scene):

@@ -117,7 +117,7 @@ class Checkpointing:
             run=plan.name, chain=plan.chain(step), attempt=self._attempt.attempt, step=step, kind=kind,
             parent=self._parent.step if self._parent else None, cursor=cursor_after(plan, step),
             skipped=tuple(number for number in plan.skipped_steps if number <= step), usual=self.judge.usual,
-            consumed=dict(self._consumed), best_loss=self._best,
+            consumed=dict(self._consumed), best_loss=self._best, recent=self._reporter.recent(),
             optimizer_step=self._state.updates, world_size=self._attempt.world_size,
             zero_stage=self._attempt.ds_config["zero_optimization"]["stage"], precision=plan.model.precision,
             committed_at=0.0, versions=self._versions,

@@ -1,0 +1,131 @@
+"""Beginning attempts, one after the other: the journal, the newest checkpoint, the machines, the orders.
+
+Decides nothing: when another attempt begins and without which nodes is `core.lifecycle`; where it is placed is a
+`Placement`. What a controller that died has left unsaid is journalled before the next one begins (`recovering`).
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.core.attempt import AttemptPlan, WorkerOrders
+from launcher.core.events import AttemptStarted, CheckpointRejected, Event, RunStarted, WorkerPlace
+from launcher.core.recovery import History, history_of
+from launcher.core.saving import between_failures
+from launcher.orchestration.gang import Gang
+from launcher.orchestration.placement import Placement, Wanted
+from launcher.orchestration.recovering import journal_unsaid
+from launcher.orchestration.requests import Go
+from launcher.orchestration.startup import Stopwatch
+from launcher.storage.checkpoints import Checkpoints
+from launcher.storage.journal import Journal, read_journal
+from launcher.storage.process_id import ProcessId, process_id
+from launcher.storage.run_dir import RunDir
+from launcher.storage.run_start import next_attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt whose workers are there and wait for their orders."""
+
+    gang: Gang
+    orders: dict[int, dict[str, object]]
+    """By rank."""
+    placed: AttemptPlan
+    journal: Journal
+    stopwatch: Stopwatch
+
+    def started(self) -> AttemptStarted:
+        """Return the event that says so."""
+        return AttemptStarted(workers=self.gang.places(), world_size=self.placed.world_size, resume=self.placed.resume)
+
+
+class Attempts:
+    """Begins attempts of one run."""
+
+    def __init__(self, go: Go, placement: Placement) -> None:
+        self.go, self.placement = go, placement
+        self.run = RunDir(go.run_dir)
+        self.journal = Journal(self.run, go.attempt)
+        """Of the present attempt."""
+        self.history: History = history_of(read_journal(self.run))
+        self._old = _workers_of(self.run)
+        self._stopwatch: Stopwatch | None = Stopwatch(go.typed, go.phases)
+        # The standbys started with this process, long before there was a stopwatch.
+        self._stopwatch.begin("imports", process_id().started)
+        _append_output(self.run.attempt_path(go.attempt, "controller.log"))
+
+    def open(self) -> None:
+        """Journal that the run goes on, and what nobody has journalled since it was last worked on."""
+        told = [event["plan"] for event in read_journal(self.run) if event["event"] == "run_started"]
+        # Again when the plan was amended: how many steps there are is another number then.
+        if told[-1:] != [self.go.plan.chain()]:
+            plan = self.go.plan
+            self.record(RunStarted(name=plan.name, steps=plan.steps, plan=plan.chain()))
+
+    def record(self, event: Event | dict[str, object], *, durable: bool = True) -> None:
+        """Journal an event of the present attempt."""
+        self.history = self.history.add(self.journal.append(event, durable=durable))
+
+    def begin(self, without: frozenset[str], now: float) -> Attempt:
+        """Place the next attempt. Raises what its placement raises."""
+        first = self._stopwatch is not None
+        stopwatch = self._stopwatch or Stopwatch(now, {})
+        number = self.go.attempt if first else next_attempt(self.run)
+        agents, placed = self.placement.place(Wanted(self.go, number, without, self._old), stopwatch)
+        if not first:
+            self.journal.close()
+            self.journal = Journal(self.run, number)
+            _append_output(self.run.attempt_path(number, "controller.log"))
+        self._stopwatch = None
+        placed = placed.model_copy(update={"resume": self._newest(number)})
+        self.run.store.put(self.run.attempt_key(number, "attempt.json"), placed.to_json().encode())
+        self.run.store.put(self.run.attempt_key(number, "cluster.json"), placed.cluster.to_json().encode())
+        return Attempt(Gang(agents, placed), self._orders(placed), placed, self.journal, stopwatch)
+
+    def ended(self, places: Iterable[WorkerPlace]) -> None:
+        """Remember which workers an attempt had: whatever is left of them goes before the next one starts."""
+        self._old = _by_node(places)
+
+    def _newest(self, attempt: int) -> int | None:
+        """Return the step to continue from, what older attempts were writing put out of their reach."""
+        checkpoints = Checkpoints(self.run, self.go.plan.chain)
+        checkpoints.fence(attempt)
+        checkpoints.sweep()
+        for event in journal_unsaid(self.run, checkpoints, self.journal):
+            self.history = self.history.add(event)
+
+        def rejected(step: int, reason: str) -> None:
+            self.record(CheckpointRejected(step=step, reason=reason))
+
+        saved = [int(event["step"]) for event in read_journal(self.run) if event["event"] == "checkpoint_committed"]
+        return checkpoints.newest(rejected, saved[-1] if saved else None)
+
+    def _orders(self, placed: AttemptPlan) -> dict[int, dict[str, object]]:
+        go = self.go
+        orders = WorkerOrders(run_dir=go.run_dir, cache=go.cache, plan=go.plan, attempt=placed, rank=0,
+                              checkpoint=go.checkpoint, between_failures=between_failures(read_journal(self.run)))
+        content = orders.model_dump(mode="json")
+        return {rank: {**content, "rank": rank} for rank in range(placed.world_size)}
+
+
+def _workers_of(run: RunDir) -> dict[str, list[ProcessId]]:
+    """Return the workers of a run's last attempt by node, if any began."""
+    started = [event for event in read_journal(run) if event["event"] == "attempt_started"]
+    return _by_node(WorkerPlace.model_validate(place) for event in started[-1:] for place in event["workers"])
+
+
+def _by_node(places: Iterable[WorkerPlace]) -> dict[str, list[ProcessId]]:
+    found: dict[str, list[ProcessId]] = {}
+    for place in places:
+        found.setdefault(place.node, []).append(ProcessId(pid=place.pid, started=place.started))
+    return found
+
+
+def _append_output(log: Path) -> None:
+    """Let everything this process prints from here on, Ray's libraries included, stand in the attempt's log."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)

@@ -1,0 +1,84 @@
+"""Bringing attempts onto machines: one agent per node with its workers started. Here: this machine, without Ray.
+
+Decides nothing about a run: which nodes to leave out and when to begin is told. Over Ray it is `ray_placement`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from launcher.core.attempt import AttemptPlan
+from launcher.core.errors import PlatformError
+from launcher.orchestration.node_agent import Agent, NodeAgent
+from launcher.orchestration.requests import Go
+from launcher.orchestration.startup import Stopwatch
+from launcher.storage.process_id import ProcessId
+
+
+class PlacementLost(PlatformError):
+    """What attempts are placed with is gone as a whole: another controller has to bring it up anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the next attempt is."""
+
+    go: Go
+    attempt: int
+    without: frozenset[str]
+    """Nodes to leave out, by name."""
+    old: Mapping[str, Sequence[ProcessId]]
+    """Workers of the attempt before, by node: they are gone before new ones start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is seen of the machines besides the workers."""
+
+    could_grow: bool = False
+    """An attempt that began now would have more workers."""
+    leaving: tuple[tuple[str, float | None], ...] = ()
+    """Nodes in use that will be taken away, with the deadline in UTC seconds."""
+
+
+class Placement(Protocol):
+    """Where attempts are placed."""
+
+    def place(self, wanted: Wanted, stopwatch: Stopwatch) -> tuple[Sequence[Agent], AttemptPlan]:
+        """Start an attempt's workers; return one agent per node and the attempt as it is placed.
+
+        Raises PlatformError if it cannot be now, Unplannable if the machines do not fit, PlacementLost if it never can.
+        """
+        ...
+
+    def look(self, without: frozenset[str]) -> Surroundings:
+        """Return what is seen of the machines; cheap, but not for every moment."""
+        ...
+
+
+class HerePlacement:
+    """Plain worker processes on this machine; the first attempt's were started as standbys."""
+
+    def __init__(self, standbys: NodeAgent) -> None:
+        self._agent = standbys
+        self._began = False
+
+    def place(self, wanted: Wanted, stopwatch: Stopwatch) -> tuple[Sequence[Agent], AttemptPlan]:
+        """Start an attempt's workers."""
+        placed = settled(wanted)
+        old = [process for processes in wanted.old.values() for process in processes]
+        with stopwatch.phase("agents"):
+            if self._began or old:
+                self._agent.start(placed.world_size, placed.threads, placed.device, old)
+        self._began = True
+        return [self._agent], placed
+
+    def look(self, without: frozenset[str]) -> Surroundings:
+        """Return that nothing ever changes here."""
+        return Surroundings()
+
+
+def settled(wanted: Wanted) -> AttemptPlan:
+    """Return the attempt on this machine, which was placed before the word to go."""
+    assert wanted.go.placed is not None, "on this machine the attempt is placed before the word to go"
+    return wanted.go.placed.model_copy(update={"attempt": wanted.attempt})
