@@ -16,6 +16,7 @@ from rich.table import Table
 from launcher.cli.find_run import find_run
 from launcher.cli.output import printing
 from launcher.core.errors import FAILED, PlatformError
+from launcher.core.failure_report import ranges
 from launcher.core.ledger import Proof, prove, surviving
 from launcher.core.manifest import Manifest
 from launcher.core.run_plan import RunPlan
@@ -123,3 +124,6 @@ def _print_proof(proof: Proof, plan: RunPlan, console: Console) -> None:
         return
     console.print(f"ledger  {plural(proof.steps, 'step')} of {plan.steps}, {plural(proof.rows, 'row')}: each step that "
                   "counts is there once, and consumed exactly the rows that the plan names")
+    if proof.skipped:
+        console.print(f"        left out by amendments, their rows not trained on: "
+                      f"step{'s' * (len(proof.skipped) > 1)} {ranges(proof.skipped)}")

@@ -112,7 +112,8 @@ class Launch:
                 if (amendment := begin_run(self.run, go.plan, self.text, self.submission)) is not None:
                     console.print(f"the plan is amended from step {amendment.from_step} on:\n{amendment.reason}",
                                   highlight=False, markup=False, soft_wrap=True)
-                go = go.model_copy(update={"attempt": next_attempt(self.run), "token": lease.token})
+                go = go.model_copy(update={"attempt": next_attempt(self.run), "token": lease.token,
+                                           "plan": read_plan(self.run)})
                 supervisor.go(go)
                 return watch(console, self.run, self.shown, supervisor, partial(self._revive, supervisor, lease, go))
             finally:

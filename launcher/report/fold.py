@@ -167,7 +167,8 @@ class RunFold:
 
     def _on_step(self, event: dict[str, Any]) -> None:
         self.last_step, self.phase = event, ""
-        self.recent = [*self.recent[1 - RECENT:], event]
+        if not event.get("skipped"):  # what is left out takes no time
+            self.recent = [*self.recent[1 - RECENT:], event]
         self._seconds[event["step"]] = event["seconds"]
         self.memory = event.get("memory_bytes", self.memory)
 

@@ -115,6 +115,8 @@ class LineView:
 
 def step_line(fold: RunFold, event: dict[str, Any]) -> str:
     """Return one step as a line of text."""
+    if event.get("skipped"):
+        return f"step {event['step']}/{fold.steps}  {event['stage']}  left out: an amendment skips its rows"
     parts = [f"step {event['step']}/{fold.steps}", event["stage"], f"loss {loss(event['loss'])}", *speed(fold)]
     return "  ".join(parts) + ("" if event["applied"] else "  NOT APPLIED: the gradient norm is not finite")
 
