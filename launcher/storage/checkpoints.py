@@ -104,7 +104,7 @@ class Checkpoints:
         if manifest.step != step:
             raise Damaged(f"{MANIFEST} is of step {manifest.step}")
         if self._chain is not None and self._chain(step) != manifest.chain:
-            raise Damaged(f"{MANIFEST} is of another run ({manifest.run}) or plan, or from rows that were left out later")
+            raise Damaged(f"{MANIFEST} is of another run ({manifest.run}) or plan, or saw rows left out since")
         return manifest
 
     def newest(self, rejected: Callable[[int, str], None], saved: int | None = None) -> int | None:
