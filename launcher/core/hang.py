@@ -28,7 +28,7 @@ class HangLimits:
     floor_s: float = 10.0
     """Nothing is called stuck sooner, however short it usually is."""
     storage_floor_s: float = 120.0
-    """The same while saving: network storage may pause for a minute and come back."""
+    """The same while saving, and for a silent rank that waits for a disk: storage may pause for a minute."""
     factor: float = 5.0
     """How many times the usual (p99) duration of a phase."""
     first_s: float = 30 * 60.0
@@ -122,11 +122,13 @@ class Watch:
         looked = replace(self, workers=workers, looked=now, clock=clock, unbroken=clock if broken else self.unbroken)
         rear = min((worker.pulse.place for worker in workers), default=None)
         work = sum(worker.pulse.work for worker in workers)
-        if not broken and rear == self.rear and (work == self.work or rear is None or rear.timed == STEP):
+        # While a disk holds a heartbeat up, nobody knows how far that rank has come.
+        blind = broken or any(worker.pulse.process == "D" for worker in workers)
+        if not blind and rear == self.rear and (work == self.work or rear is None or rear.timed == STEP):
             # Within steps what is counted is a save that is written behind them, and says nothing of the loop.
             return looked
         looked = replace(looked, rear=rear, work=work, stirred=clock)
-        if broken:
+        if blind:
             return replace(looked, entered=-1.0)
         within = rear is not None and self.rear is not None and rear.span == self.rear.span
         usual = self.usual if self.entered < 0 else self._learn(rear, clock, within=within)
@@ -178,6 +180,9 @@ class Watch:
         return learnt
 
     def _silence(self, worker: _Seen) -> float:
+        if worker.pulse.process == "D":
+            # A disk that is busy with a checkpoint holds up heartbeats too.
+            return max(self.limits.storage_floor_s, self.limits.silent_s)
         return self.limits.silent_loading_s if worker.pulse.phase in SLOW_TO_BEAT else self.limits.silent_s
 
     def _slow(self, rear: Place, quiet: float) -> str:

@@ -33,7 +33,7 @@ class Pulse(Document):
     age_s: float
     """Since this heartbeat was new, by the agent's own clock: those of two hosts are never compared."""
     process: str = ""
-    """The process's state as /proc calls it, asked only of a silent one: R, S, D, T."""
+    """The process's state as /proc calls it, asked only of a silent one: R, S, T; D if one of its threads is in it."""
 
     @property
     def place(self) -> "Place":

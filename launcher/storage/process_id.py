@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from launcher.core.document import Document
@@ -30,9 +31,14 @@ class ProcessId(Document):
         return found is not None and found[0] not in "ZX" and abs(found[1] - self.started) < _TOLERANCE_S
 
     def state(self) -> str:
-        """Return what /proc calls this very process's state (R, S, D, T, Z), or nothing if it is gone."""
+        """Return what /proc calls this very process's state (R, S, T, Z), or nothing if it is gone.
+
+        D, a wait for a disk or a driver that nothing interrupts, already if one of its threads does.
+        """
         found = _stat(self.pid)
-        return found[0] if found is not None and abs(found[1] - self.started) < _TOLERANCE_S else ""
+        if found is None or abs(found[1] - self.started) >= _TOLERANCE_S:
+            return ""
+        return "D" if found[0] in "RS" and "D" in _thread_states(self.pid) else found[0]
 
     def signal(self, number: int) -> bool:
         """Send a signal to this very process; return whether it was there."""
@@ -92,6 +98,15 @@ def descendants(process: ProcessId) -> Iterator[ProcessId]:
     for child in children(process.pid):
         yield child
         yield from descendants(child)
+
+
+def _thread_states(pid: int) -> set[str]:
+    states: set[str] = set()
+    for task in Path(f"/proc/{pid}/task").glob("*/stat"):
+        # A thread may end meanwhile.
+        with suppress(OSError):
+            states.add(task.read_text().rpartition(")")[2].split()[0])
+    return states
 
 
 def _stat(pid: int) -> tuple[str, float] | None:

@@ -49,6 +49,19 @@ def test_a_rank_whose_interpreter_is_held_is_named_alone():
     assert "a call into C holds the interpreter" in why
 
 
+def test_a_rank_whose_disk_pauses_is_given_time():
+    gang = at_work()
+    gang.hurt(1, silent_as="D")
+    assert gang.work(lambda: False, 60.0) == ()
+    gang.heal(1)
+    assert gang.work(lambda: False, 60.0) == ()
+    gang.hurt(1, silent_as="D")
+    seconds, ranks, why = found(gang, 200.0)
+    assert 110.0 < seconds <= 120.0
+    assert ranks == [1]
+    assert "waits for a disk" in why
+
+
 def test_a_rank_that_sleeps_over_its_data_is_named_and_not_those_that_wait_for_it():
     gang = at_work()
     gang.work(lambda: gang.members[3].at[0] == "data")
@@ -241,7 +254,8 @@ def test_healthy_runs_with_jitter_up_to_threefold_raise_no_alarm_and_hangs_are_f
         upto = gang.step + 5
         assert gang.work(lambda upto=upto: gang.step >= upto) == ()
     victim = chance.randrange(gang.ranks)
-    gang.hurt(victim, silent_as=chance.choice("RTSD"))
-    seconds, ranks, _ = found(gang)
+    how = chance.choice("RTSD")
+    gang.hurt(victim, silent_as=how)
+    seconds, ranks, _ = found(gang, 200.0)
     assert ranks == [victim]
-    assert seconds <= 10.0
+    assert seconds <= (120.0 if how == "D" else 10.0)
