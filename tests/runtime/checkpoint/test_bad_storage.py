@@ -13,6 +13,7 @@ from launcher.runtime.checkpoint.saver import Saved, Saver
 from launcher.storage.checkpoints import Checkpoints
 from launcher.storage.run_dir import RunDir
 from tests.runtime.checkpoint.protocol import KnownState, manifest
+from tests.runtime.checkpoint.runs import three_stages, train
 
 
 class Alone:
@@ -65,6 +66,20 @@ def test_a_full_disk_costs_a_checkpoint_and_not_the_run(small_disk: Path) -> Non
     filler.unlink()
     assert save(saver, state, 3).error == "" and saver.failures == 0
     assert checkpoints.committed() == [3] and checkpoints.verify(3).step == 3
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_training_that_can_save_no_more_ends_on_all_ranks_with_one_message(small_disk: Path, tmp_path: Path) -> None:
+    plan = three_stages(tmp_path, stage_rows=(43, 12, 7))
+    (small_disk / "filler").write_bytes(bytes(900 << 10))
+    result = train(tmp_path, small_disk / "run", plan, 2)
+    assert result.exit_codes == [1, 1]
+    told = [result.of("failed", rank)[0] for rank in range(2)]
+    assert {(failure["kind"], failure["traceback"]) for failure in told} == {("storage", "")}
+    assert told[0]["message"] == told[1]["message"]
+    assert told[0]["message"].startswith("3 checkpoints in a row could not be saved, the last because of rank ")
+    assert "No space left on device" in told[0]["message"]
 
 
 def test_a_read_only_folder_costs_a_checkpoint_and_not_the_run(small_disk: Path) -> None:
