@@ -1,5 +1,6 @@
 """Which run directory a person means: a path, or a name under runs/."""
 
+import os
 from pathlib import Path
 
 from launcher.core.errors import UserError
@@ -24,6 +25,12 @@ def find_run(argument: str) -> tuple[RunDir, str]:
     raise UserError(f"{argument}: no run here; {hint}")
 
 
-def run_folders() -> list[Path]:
-    """Return the run directories under runs/."""
-    return sorted(path.parent for path in RUNS.glob(f"*/{RunDir.PLAN}"))
+def run_folders(root: Path = RUNS) -> list[Path]:
+    """Return the run directories at and below a folder; what lies inside a run is not looked at."""
+    found: list[Path] = []
+    for folder, below, files in os.walk(root):
+        if RunDir.PLAN in files:
+            found.append(Path(folder))
+            below.clear()
+        below[:] = [name for name in below if not name.startswith(".")]
+    return sorted(found)

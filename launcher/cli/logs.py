@@ -1,51 +1,123 @@
-"""The body of `launcher logs`: what a rank of the newest attempt printed."""
+"""The body of `launcher logs`: what the workers of an attempt printed, and with -f what they and the next ones do."""
 
+import codecs
+import json
 import sys
 import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from launcher.cli.find_run import find_run
 from launcher.core.errors import UserError
-from launcher.storage.lock import holder_of
+from launcher.storage.lock import HolderWatch
 from launcher.storage.run_dir import RunDir
 from launcher.storage.run_start import next_attempt
 
 POLL_S = 0.2
-BLOCK = 2**16
+BLOCK = 2**20
+CONTROLLER = "controller.log"
+
+Write = Callable[[int, str, str], None]
+"""Takes an attempt, a log's name and some text of it."""
 
 
-def logs(argument: str, *, rank: int | None, follow: bool) -> None:
-    """Copy a log to standard output; with `follow`, until the run has ended. Without a rank, the controller's too."""
+def logs(argument: str, *, rank: int | None, attempt: int | None, follow: bool, as_json: bool = False) -> None:
+    """Copy logs to standard output; with `follow`, until nobody works on the run. Without a rank, the controller's too.
+
+    Without an attempt: the newest, and with `follow` those that come after it.
+    """
     run, shown = find_run(argument)
-    attempt = next_attempt(run) - 1
-    if rank is None:
-        _copy(run.path / run.attempt_key(attempt, "controller.log"))
-    log = run.path / run.attempt_key(attempt, f"rank-{rank or 0:03d}.log")
-    if not log.exists() and not (follow and holder_of(run)):
-        there = sorted(path.name for path in log.parent.glob("rank-*.log"))
-        raise UserError(f"{shown}: attempt {attempt} has no log of rank {rank or 0}; "
-                        f"{f'there are {len(there)}: {there[0]} to {there[-1]}' if there else 'no worker began'}")
-    _copy(log, run if follow else None)
-    if log.exists() and log.stat().st_size == 0:
-        sys.stderr.write(f"{log}: empty, the worker printed nothing\n")
-
-
-def _copy(path: Path, following: RunDir | None = None) -> None:
-    while not path.exists():
-        if following is None or holder_of(following) is None:
-            return
-        time.sleep(POLL_S)
-    with path.open("rb") as file:
+    first = attempt or max(1, next_attempt(run) - 1)
+    log = f"rank-{rank or 0:03d}.log"
+    names = [log] if rank is not None else [CONTROLLER, log]
+    holder = HolderWatch(run)
+    if not (follow and holder.look()):
+        _require(run, shown, first, names)
+    tails = Tails(run, names, JsonLines().write if as_json else Text(headers=len(names) > 1).write)
+    with suppress(KeyboardInterrupt):
         while True:
-            alive = following is not None and holder_of(following) is not None
-            _drain(file)
-            if not alive:
-                return
+            # Looked at first: whatever those that are gone have printed is read below.
+            held = follow and holder.look() is not None
+            tails.copy(first, attempt or next_attempt(run) - 1)
+            if not held:
+                break
             time.sleep(POLL_S)
+    if not as_json and not tails.wrote(log):
+        sys.stderr.write(f"{shown}/{run.attempt_key(first, log)}: the worker printed nothing\n")
 
 
-def _drain(file: BinaryIO) -> None:
-    while block := file.read(BLOCK):
-        sys.stdout.write(block.decode(errors="replace"))
-    sys.stdout.flush()
+def _require(run: RunDir, shown: str, attempt: int, names: Sequence[str]) -> None:
+    """Raise UserError, which says what there is, if there is none of these logs."""
+    path = run.path / run.attempt_key(attempt, names[-1])
+    if any(path.with_name(name).exists() for name in names):
+        return
+    last = next_attempt(run) - 1
+    if attempt > last:
+        there = f"the last one is {last}" if last else "there is none yet"
+        raise UserError(f"{shown}: no attempt {attempt}; {there}")
+    ranks = sorted(found.name for found in path.parent.glob("rank-*.log"))
+    there = (f"there are {len(ranks)}: {ranks[0]} to {ranks[-1]}" if ranks else
+             f"no worker of it began; {shown}/{run.attempt_key(attempt, CONTROLLER)} tells why")
+    raise UserError(f"{shown}: attempt {attempt} has no {names[-1]}; {there}")
+
+
+class Tails:
+    """Reads the logs of a run's attempts as they grow."""
+
+    def __init__(self, run: RunDir, names: Sequence[str], write: Write) -> None:
+        self._run, self._names, self._write = run, names, write
+        self._offsets: dict[Path, int] = {}
+        self._decoders: dict[Path, codecs.IncrementalDecoder] = {}
+
+    def copy(self, first: int, last: int) -> None:
+        """Write what is new in the logs of these attempts."""
+        for attempt in range(first, last + 1):
+            for name in self._names:
+                path = self._run.path / self._run.attempt_key(attempt, name)
+                while text := self._new(path):
+                    self._write(attempt, name, text)
+        sys.stdout.flush()
+
+    def wrote(self, name: str) -> bool:
+        """Return whether anything was written of the logs with this name."""
+        return any(offset and path.name == name for path, offset in self._offsets.items())
+
+    def _new(self, path: Path) -> str:
+        try:
+            with path.open("rb") as file:
+                file.seek(self._offsets.get(path, 0))
+                data = file.read(BLOCK)
+        except FileNotFoundError:
+            return ""
+        self._offsets[path] = self._offsets.get(path, 0) + len(data)
+        decoder = self._decoders.setdefault(path, codecs.getincrementaldecoder("utf-8")(errors="replace"))
+        return decoder.decode(data)
+
+
+class Text:
+    """Writes text as it is, with a line that says whose it is where that changes."""
+
+    def __init__(self, *, headers: bool) -> None:
+        self._headers = headers
+        self._last: tuple[int, str] | None = None
+
+    def write(self, attempt: int, name: str, text: str) -> None:
+        """Write some text of a log."""
+        if self._last != (attempt, name) and (self._headers or self._last):
+            sys.stdout.write(f"{'' if self._last is None else chr(10)}==> attempt {attempt}, {name} <==\n")
+        self._last = attempt, name
+        sys.stdout.write(text)
+
+
+class JsonLines:
+    """Writes an object for each whole line."""
+
+    def __init__(self) -> None:
+        self._rests: dict[tuple[int, str], str] = {}
+
+    def write(self, attempt: int, name: str, text: str) -> None:
+        """Write the lines that some text of a log completes."""
+        *lines, self._rests[attempt, name] = (self._rests.get((attempt, name), "") + text).split("\n")
+        for line in lines:
+            sys.stdout.write(json.dumps({"attempt": attempt, "log": name, "line": line}) + "\n")

@@ -56,57 +56,88 @@ WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Wor
                           "of cores. Stands for the recipe's whole cluster.")]
 AddressOption = Annotated[str | None, typer.Option("--address", metavar="HOST:PORT", help="An existing Ray cluster. "
                           "Default: a private one on this machine.")]
+DetachOption = Annotated[bool, typer.Option("--detach", help="Go on without this terminal, once the run has begun.")]
+EndJsonOption = Annotated[bool, typer.Option("--json", help="Print the run's last status as JSON; all else goes to "
+                          "standard error.")]
 WithoutRayOption = Annotated[bool, typer.Option("--without-ray", help="Plain worker processes on this machine.")]
 
 
 @app.command("run")
 def run_command(recipe: RecipeArgument, run_dir: RunDirOption = None, workers: WorkersOption = None,
                 overrides: SetOption = None, cache: CacheOption = None, address: AddressOption = None,
-                without_ray: WithoutRayOption = False) -> None:
+                without_ray: WithoutRayOption = False, detached: DetachOption = False,
+                as_json: EndJsonOption = False) -> None:
     """Train a recipe to its end: starts, restarts and continues its run."""
+    from launcher.cli import starting
     from launcher.cli.run import RunOptions, run
 
     options = RunOptions(run_dir, workers, tuple(overrides or ()), cache, address, without_ray)
-    raise typer.Exit(run(recipe, options))
+    raise typer.Exit(starting.start(lambda: run(recipe, options), lambda: starting.run_dir_of(recipe, options),
+                                    detached=detached, as_json=as_json))
 
 
 @app.command("resume")
 def resume_command(run: RunArgument, workers: WorkersOption = None, overrides: SetOption = None,
                    cache: CacheOption = None, address: AddressOption = None,
-                   without_ray: WithoutRayOption = False) -> None:
+                   without_ray: WithoutRayOption = False, detached: DetachOption = False,
+                   as_json: EndJsonOption = False) -> None:
     """Continue a run from its directory."""
+    from launcher.cli import starting
+    from launcher.cli.find_run import find_run
     from launcher.cli.run import RunOptions, resume
 
     options = RunOptions(None, workers, tuple(overrides or ()), cache, address, without_ray)
-    raise typer.Exit(resume(run, options))
+    raise typer.Exit(starting.start(lambda: resume(run, options), lambda: find_run(run)[1],
+                                    detached=detached, as_json=as_json))
+
+
+@app.command("stop")
+def stop_command(
+    run: RunArgument, as_json: JsonOption = False,
+    within: Annotated[str | None, typer.Option("--within", metavar="2min", help="By when it must be gone; without, as "
+                                               "soon as the step and the save are done.")] = None,
+    now: Annotated[bool, typer.Option("--now", help="At once, without finishing the step; asking twice means the "
+                                      "same.")] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it has stopped.")] = True,
+) -> None:
+    """Ask a run to finish its step, save and stop, from wherever its directory is seen."""
+    from launcher.cli.stop import stop
+
+    stop(run, within=within, now=now, wait=wait, as_json=as_json)
 
 
 @app.command("status")
-def status_command(run: RunArgument, as_json: JsonOption = False) -> None:
-    """Show where a run stands."""
+def status_command(run: RunArgument, as_json: JsonOption = False,
+                   watch: Annotated[bool, typer.Option("--watch", help="Go on showing it until nobody works on the "
+                                                       "run.")] = False) -> None:
+    """Show where a run stands, from its files alone."""
     from launcher.cli.status import status
 
-    status(run, as_json=as_json)
+    status(run, as_json=as_json, watch=watch)
 
 
 @app.command("logs")
 def logs_command(run: RunArgument,
                  rank: Annotated[int | None, typer.Option("--rank", min=0, help="Whose log. Default: rank 0's and "
                                  "the controller's.")] = None,
+                 attempt: Annotated[int | None, typer.Option("--attempt", min=1, help="Of which attempt. Default: the "
+                                    "newest; with -f also those that follow.")] = None,
                  follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the run ends.")] = False,
+                 as_json: Annotated[bool, typer.Option("--json", help="One JSON object for each line.")] = False,
                  ) -> None:
-    """Print what the workers of the newest attempt printed."""
+    """Print what the workers of an attempt printed."""
     from launcher.cli.logs import logs
 
-    logs(run, rank=rank, follow=follow)
+    logs(run, rank=rank, attempt=attempt, follow=follow, as_json=as_json)
 
 
 @app.command("ls")
-def ls_command(as_json: JsonOption = False) -> None:
-    """List the runs under runs/."""
+def ls_command(directory: Annotated[str | None, typer.Argument(metavar="DIR", help="Default: runs.")] = None,
+               as_json: JsonOption = False) -> None:
+    """List the runs at and below a directory."""
     from launcher.cli.status import ls
 
-    ls(as_json=as_json)
+    ls(directory, as_json=as_json)
 
 
 @app.command("plan")

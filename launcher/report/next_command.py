@@ -12,7 +12,7 @@ from launcher.storage.run_start import read_submission
 def next_command(run: RunDir, shown: str, fold: RunFold, *, alive: bool = False) -> str:
     """Return the commands for a run. `shown` is its directory as the person knows it, `alive` whether it goes on."""
     if alive:
-        return f"launcher logs {shown} -f"
+        return f"launcher logs {shown} -f    launcher stop {shown}"
     state = fold.status(alive=False).state
     if state == "finished":
         return f"launcher export {shown} OUT    launcher status {shown}"

@@ -104,9 +104,14 @@ class HolderWatch:
         return abs(time.time() - claim.heard) > PATIENCE_S
 
 
-def living_holders(runs: Sequence[RunDir], patience_s: float = PATIENCE_S) -> list[Claim | None]:
-    """Return who works on each run, once it is known of all; it takes a moment only where one was not heard lately."""
+def living_holders(runs: Sequence[RunDir], tell: Tell = _silent, patience_s: float = PATIENCE_S) -> list[Claim | None]:
+    """Return who works on each run, once it is known of all; it takes a moment only where one was not heard lately.
+
+    `tell` gets a line if it does.
+    """
     watches = [HolderWatch(run, patience_s) for run in runs]
+    if silent := [str(watch.look()) for watch in watches if watch.doubtful()]:
+        tell(f"not heard lately: {', '.join(silent)}; looking up to {patience_s:.0f} s whether they live")
     while sum(watch.doubtful() for watch in watches):  # All are looked at each time: their hearts are timed by it.
         time.sleep(POLL_S)
     return [watch.look() for watch in watches]

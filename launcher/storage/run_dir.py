@@ -4,6 +4,9 @@
     plan.json                 the plan
     amendments/0001.json      changes of the plan
     journal.jsonl             every event
+    lease/                    who works on the run: `storage.lock`
+    stops/                    requests to stop: `storage.stop_file`
+    launcher.log              what a detached command printed
     attempts/003/             attempt.json, journal.jsonl, controller.log, node-0.log, rank-000.log,
                               rank-000.stacks, failure.txt
     checkpoints/              named by `storage.checkpoints`
@@ -19,6 +22,7 @@ class RunDir:
     """Keys and paths of one run."""
 
     RECIPE, PLAN, JOURNAL, MODEL = "recipe.yaml", "plan.json", "journal.jsonl", "model"
+    LOG = "launcher.log"
 
     def __init__(self, url: str | Path) -> None:
         self.store: Store = open_store(str(url))

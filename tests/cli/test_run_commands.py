@@ -96,7 +96,7 @@ def test_a_run_from_the_recipe_to_the_summary_and_all_questions_after_it(desk):
     assert "the worker printed nothing" in desk.type("logs", "tiny", "--rank", "1")[1]
 
 
-def test_ctrl_c_yields_and_resume_goes_on_from_the_directory_alone(desk):
+def test_ctrl_c_and_stop_yield_and_resume_goes_on_from_the_directory_alone(desk):
     desk.environment["LAUNCHER_FAKE_STEP_S"] = "0.05"
     process = desk.start("run", "tiny.yaml", "--without-ray", "--set", "stages.0.length.steps=2000")
     desk.wait_for("step")
@@ -113,7 +113,9 @@ def test_ctrl_c_yields_and_resume_goes_on_from_the_directory_alone(desk):
     process = desk.start("resume", "tiny", "--without-ray")
     while desk.status()["attempt"] != 2 or desk.status()["step"] == 0:
         assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
+    code, output = desk.type("stop", "tiny")
+    assert code == 0, output
+    assert "tiny stopped as asked after" in output
     process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 75
 

@@ -31,7 +31,7 @@ def committed(folder: Path) -> Path:
 
 def test_a_run_that_failed_is_looked_at_and_resumed(tmp_path: Path) -> None:
     assert offered(committed(tmp_path), FAILED) == "launcher logs runs/tiny    launcher resume runs/tiny"
-    assert offered(tmp_path, FAILED, alive=True) == "launcher logs runs/tiny -f"
+    assert offered(tmp_path, FAILED, alive=True) == "launcher logs runs/tiny -f    launcher stop runs/tiny"
 
 
 def test_a_finished_run_is_exported_and_not_resumed(tmp_path: Path) -> None:

@@ -1,0 +1,36 @@
+"""How `run` and `resume` are carried out: here, detached from the terminal, or for a machine that reads JSON."""
+
+import json
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
+
+from launcher.cli.detach import detach
+from launcher.cli.find_run import default_run_dir
+from launcher.cli.run import RunOptions
+from launcher.cli.status import status_fields
+from launcher.report.fold import RunFold
+from launcher.storage.journal import read_journal
+from launcher.storage.lock import holder_of
+from launcher.storage.recipes import load_recipe
+from launcher.storage.run_dir import RunDir
+
+
+def start(act: Callable[[], int], run_dir: Callable[[], str], *, detached: bool, as_json: bool) -> int:
+    """Carry out `act`, which works on the run in `run_dir`, as asked for; return the exit code."""
+    if detached:
+        shown = run_dir()
+        return detach(RunDir(shown), shown, sys.argv[1:], as_json=as_json)
+    if not as_json:
+        return act()
+    with redirect_stdout(sys.stderr):
+        code = act()
+    run = RunDir(run_dir())
+    fields = status_fields(run, RunFold(read_journal(run)), holder_of(run))
+    sys.stdout.write(json.dumps(fields, indent=1) + "\n")
+    return code
+
+
+def run_dir_of(recipe: str, options: RunOptions) -> str:
+    """Return the directory of a recipe's run, as the person knows it."""
+    return options.run_dir or default_run_dir(load_recipe(recipe, options.overrides).recipe.name)
