@@ -34,7 +34,8 @@ def logs(argument: str, *, rank: int | None, attempt: int | None, follow: bool, 
     holder = HolderWatch(run)
     if not (follow and holder.look()):
         _require(run, shown, first, names)
-    tails = Tails(run, names, JsonLines().write if as_json else Text(headers=len(names) > 1).write)
+    out = JsonLines() if as_json else Text(headers=len(names) > 1)
+    tails = Tails(run, names, out.write)
     with suppress(KeyboardInterrupt):
         while True:
             # Looked at first: whatever those that are gone have printed is read below.
@@ -43,6 +44,7 @@ def logs(argument: str, *, rank: int | None, attempt: int | None, follow: bool, 
             if not held:
                 break
             time.sleep(POLL_S)
+    out.end()
     if not as_json and not tails.wrote(log):
         sys.stderr.write(f"{shown}/{run.attempt_key(first, log)}: the worker printed nothing\n")
 
@@ -109,6 +111,9 @@ class Text:
         self._last = attempt, name
         sys.stdout.write(text)
 
+    def end(self) -> None:
+        """Nothing is held back."""
+
 
 class JsonLines:
     """Writes an object for each whole line."""
@@ -121,3 +126,9 @@ class JsonLines:
         *lines, self._rests[attempt, name] = (self._rests.get((attempt, name), "") + text).split("\n")
         for line in lines:
             sys.stdout.write(json.dumps({"attempt": attempt, "log": name, "line": line}) + "\n")
+
+    def end(self) -> None:
+        """Write what no line's end came after."""
+        for (attempt, name), rest in list(self._rests.items()):
+            if rest:
+                self.write(attempt, name, "\n")
