@@ -87,5 +87,5 @@ class WorkerOrders(Document):
     """When to save."""
     between_failures: float = 0.0
     """Mean time in seconds, for `every: auto`."""
-    divergence: DivergencePolicy | Literal["off"] = DivergencePolicy()
+    divergence: DivergencePolicy = DivergencePolicy()
     """What counts as a spike."""

@@ -14,6 +14,7 @@ from launcher.core.recipe_running import (
     CheckpointPolicy,
     ClusterWish,
     DivergencePolicy,
+    DivergenceWish,
     Evaluate,
     Export,
     OutOfMemory,
@@ -228,8 +229,8 @@ class Recipe(Document):
     """Rows that one worker computes at once. The arithmetic is the same for any."""
     out_of_memory: OutOfMemory = "stop"
     """Stop and say what would need less, or halve the micro-batch and go on from the last checkpoint."""
-    divergence: DivergencePolicy | Literal["off"] = DivergencePolicy()
-    """When the run goes back and leaves rows out; off: spikes are trained on."""
+    divergence: DivergenceWish = DivergencePolicy()
+    """When the run goes back and leaves rows out."""
     evaluate: Evaluate = Evaluate()
     """When holdouts are measured."""
     checkpoint: CheckpointPolicy = CheckpointPolicy()

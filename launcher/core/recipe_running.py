@@ -3,9 +3,9 @@
 What is trained on what is `core.recipe`, which takes these parts in.
 """
 
-from typing import Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from launcher.core.document import Document
 from launcher.core.quantities import Seconds
@@ -35,13 +35,25 @@ class DivergencePolicy(Document):
     """What counts as a spike of a step's loss or gradient, and what it costs. A step that is not finite changes nothing
     in any case."""
 
-    width: float = Field(default=10.0, gt=0)
-    """How far above the usual, in robust standard deviations of the last 50 steps (of logarithms), a step may lie."""
+    width: Annotated[float, Field(gt=0)] | Literal["off"] = 10.0
+    """How far above the usual, in robust standard deviations of the last 50 steps (of logarithms), a step may lie; off:
+    spikes are trained on."""
     rollbacks: int = Field(default=2, ge=0)
     """How often the run goes back to the checkpoint before a spike and leaves its rows out, without 50 good steps in
     between, before it ends."""
 
 
+def parse_divergence(value: Any) -> Any:
+    """Return what a divergence policy is made of from its fields, or from off. Raises ValueError with an example."""
+    if value == "off" or value is False:
+        return {"width": "off"}
+    if isinstance(value, dict | DivergencePolicy):
+        return cast(Any, value)
+    raise ValueError("write it like off, or {width: 10, rollbacks: 2}")
+
+
+DivergenceWish = Annotated[DivergencePolicy, BeforeValidator(parse_divergence), WithJsonSchema({
+    "anyOf": [{"const": "off"}, DivergencePolicy.model_json_schema()]})]
 OutOfMemory = Literal["stop", "halve"]
 
 

@@ -6,7 +6,6 @@ the next step and for the next checkpoint.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from launcher.core.amending import amend_skip, amended
 from launcher.core.divergence import Sample, Usual, spike, too_many
@@ -30,8 +29,8 @@ class Verdict:
 class Judge:
     """Follows a run step by step."""
 
-    def __init__(self, plan: RunPlan, policy: DivergencePolicy | Literal["off"], usual: Usual | None) -> None:
-        self._width = None if policy == "off" else policy.width
+    def __init__(self, plan: RunPlan, policy: DivergencePolicy, usual: Usual | None) -> None:
+        self._width = None if policy.width == "off" else policy.width
         self.plan = plan
         """With every step left out so far that was not finite, whether the controller has recorded it or not yet."""
         self.usual = usual or Usual()

@@ -136,6 +136,14 @@ BROKEN = {
     "a path too long": broken("maths.jsonl, tokens: 40k", "x" * 300, ":8:11: sources.maths.path: no such file"),
     "a user that is not": broken("maths.jsonl, tokens: 40k", "~nobody-here/x", "sources.maths.path: no such file"),
     "deepspeed too long": broken("cluster:", f"deepspeed: {'x' * 300}\ncluster:", ":23:1: deepspeed: no file xxx"),
+    "a divergence that is no policy": broken("batch:", "divergence: on\nbatch:", ":20:13: divergence: write it like "
+                                             "off, or {width: 10, rollbacks: 2}"),
+    "a divergence with an unknown field": broken("batch:", "divergence: {widht: 3}\nbatch:", ":20:14: divergence."
+                                                 "widht: is not a field; did you mean width?"),
+    "a spike of no width": broken("batch:", "divergence: {width: 0}\nbatch:", ":20:21: divergence.width: expected "
+                                  "above 0 or 'off', not 0"),
+    "out of memory and then": broken("batch:", "out_of_memory: retry\nbatch:", ":20:16: out_of_memory: expected "
+                                     "'stop' or 'halve', not 'retry'"),
     # what fields say about each other
     "replay at first": broken("{maths: 1}\n", "{maths: 1}\n    replay: 5%\n", ":14:5: stages.0.replay: the "
                               "first stage has no earlier stage"),

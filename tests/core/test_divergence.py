@@ -11,8 +11,12 @@ import pytest
 from launcher.core.divergence import FEWEST, WINDOW, Sample, Usual, spike, too_many
 from launcher.core.recipe_running import DivergencePolicy
 
-WIDTH = DivergencePolicy().width
+WIDTH = 10.0
 RECORDED = Path(__file__).parent / "quickstart_steps.json"
+
+
+def test_this_is_the_width_that_recipes_have() -> None:
+    assert DivergencePolicy().width == WIDTH
 
 
 def sample(loss: float, norm: float = 1.0, tokens: int = 1000) -> Sample:

@@ -101,3 +101,11 @@ def test_every_field_of_the_schema_is_described():
     bare = [f"{owner}.{name}" for owner, each in owners.items() for name, field in each.get("properties", {}).items()
             if not field.get("description")]
     assert bare == []
+
+
+@pytest.mark.parametrize(("written", "width", "rollbacks"), [
+    ("", 10.0, 2), ("divergence: off\n", "off", 2), ("divergence: false\n", "off", 2),
+    ("divergence: {width: 6, rollbacks: 0}\n", 6.0, 0), ("divergence: {width: off}\n", "off", 2)])
+def test_what_counts_as_a_spike_is_said_or_switched_off(written, width, rollbacks):
+    found = read(TEXT + written).divergence
+    assert (found.width, found.rollbacks) == (width, rollbacks)

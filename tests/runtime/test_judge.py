@@ -1,7 +1,5 @@
 """What a rank makes of its steps: when it goes on, and when it must not."""
 
-from typing import Literal
-
 import pytest
 
 from launcher.core.recipe_running import DivergencePolicy
@@ -11,10 +9,10 @@ from tests.core.planned import planned
 PLAN = planned({"a": 4000}, [{"length": {"steps": 60}, "mix": {"a": 1}}, {"length": {"steps": 60}, "mix": {"a": 1}}])
 
 
-USUAL = DivergencePolicy()
+USUAL, OFF = DivergencePolicy(), DivergencePolicy(width="off")
 
 
-def judge(policy: DivergencePolicy | Literal["off"] = USUAL) -> Judge:
+def judge(policy: DivergencePolicy = USUAL) -> Judge:
     made = Judge(PLAN, policy, None)
     for step in range(1, 31):
         assert made.learn(step, {"a": 200.0}, {"a": 100}, 1.0 + step / 100) is None
@@ -28,7 +26,7 @@ def test_a_spike_is_told_with_its_step() -> None:
 
 
 def test_spikes_are_trained_on_where_the_recipe_says_so() -> None:
-    assert judge("off").learn(31, {"a": 900.0}, {"a": 100}, 900.0) is None
+    assert judge(OFF).learn(31, {"a": 900.0}, {"a": 100}, 900.0) is None
 
 
 def test_a_judge_that_goes_on_from_a_checkpoint_judges_the_same() -> None:
@@ -36,9 +34,8 @@ def test_a_judge_that_goes_on_from_a_checkpoint_judges_the_same() -> None:
     assert again.learn(31, {"a": 200.0}, {"a": 100}, 900.0) == judge().learn(31, {"a": 200.0}, {"a": 100}, 900.0)
 
 
-@pytest.mark.parametrize("policy", [USUAL, "off"])
-def test_steps_that_are_not_finite_are_left_out_until_there_are_too_many(
-        policy: DivergencePolicy | Literal["off"]) -> None:
+@pytest.mark.parametrize("policy", [USUAL, OFF])
+def test_steps_that_are_not_finite_are_left_out_until_there_are_too_many(policy: DivergencePolicy) -> None:
     made = judge(policy)
     for step in (31, 32):
         assert made.learn(step, {"a": float("nan")}, {"a": 100}, None) is None
