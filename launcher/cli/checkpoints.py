@@ -53,7 +53,9 @@ def _print(run: RunDir, shown: str, plan: RunPlan, rows: list[dict[str, Any]], p
     elif rows:
         console.print(_table(rows))
     else:
-        console.print(f"{shown} has no checkpoint yet")
+        aside = Checkpoints(run).rejected()
+        console.print(f"{shown} has no checkpoint any more: {len(aside)} could not be read and are in "
+                      "checkpoints/.rejected" if aside else f"{shown} has no checkpoint yet")
     if proof is not None:
         _print_proof(proof, plan, console)
     elif not as_json:
@@ -63,7 +65,7 @@ def _print(run: RunDir, shown: str, plan: RunPlan, rows: list[dict[str, Any]], p
 
 
 def _rows(found: Checkpoints, plan: RunPlan, *, verify: bool) -> list[dict[str, Any]]:
-    steps = found.committed()[::-1]
+    steps = found.steps()[::-1]  # those that lost their manifest too
     shown = track(steps, "reading", console=Console(stderr=True), transient=True) if verify else steps
     return [_row(found, plan, step, verify=verify) for step in shown]
 

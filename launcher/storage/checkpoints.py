@@ -96,7 +96,17 @@ class Checkpoints:
 
     def committed(self) -> list[int]:
         """Return the steps of all committed checkpoints, newest first. Raises PlatformError if that cannot be told."""
-        return [step for step in self._steps() if has_manifest(self.folder(step))]
+        return [step for step in self.steps() if has_manifest(self.folder(step))]
+
+    def steps(self) -> list[int]:
+        """Return the steps of all folders of checkpoints, newest first, whole or not. Raises PlatformError."""
+        with reading():
+            names = [path.name for path in self._folder.iterdir()] if self._folder.exists() else []
+        return sorted((int(name[len("step-"):]) for name in names if NAME.fullmatch(name)), reverse=True)
+
+    def rejected(self) -> list[str]:
+        """Return the names of those that were put aside."""
+        return sorted(path.name for path in self._folder.glob(".rejected/*"))
 
     def manifest(self, step: int) -> Manifest:
         """Return a checkpoint's manifest, the sizes of its files compared. Raises Damaged or PlatformError."""
@@ -115,7 +125,7 @@ class Checkpoints:
         """
         self._put_aside_without_manifest(rejected)
         found = self.committed()
-        aside = {path.name.rpartition("-")[0] for path in self._folder.glob(".rejected/*")}
+        aside = {name.rpartition("-")[0] for name in self.rejected()}
         if saved is not None and not found and not aside:
             raise PlatformError(GONE.format(step=saved, folder=self._folder))
         if saved is not None and saved not in found and _name(saved) not in aside:
@@ -165,15 +175,9 @@ class Checkpoints:
         for folder in self._folder.glob(f"{LEAVING}*"):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _steps(self) -> list[int]:
-        """Return the steps of all folders of checkpoints, newest first."""
-        with reading():
-            names = [path.name for path in self._folder.iterdir()] if self._folder.exists() else []
-        return sorted((int(name[len("step-"):]) for name in names if NAME.fullmatch(name)), reverse=True)
-
     def _put_aside_without_manifest(self, rejected: Callable[[int, str], None]) -> None:
         # A commit brings it and a deletion takes it along, so it was lost; the rest may still be worth something.
-        for step in set(self._steps()) - set(self.committed()):
+        for step in set(self.steps()) - set(self.committed()):
             self.reject(step)
             rejected(step, f"{MANIFEST} is missing")
 
