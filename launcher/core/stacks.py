@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 _THREAD = re.compile(r"(?m)^(?:Thread|Current thread) 0x[0-9a-f]+.*\(most recent call first\):\n")
+_CRASH, _CURRENT = "Fatal Python error:", "Current thread "
 _FRAME = re.compile(r'(?m)^  File "(.*)", line (\d+) in (.*)$')
 _STARTS_THREADS = "_bootstrap"
 """Python's function at the bottom of every thread but the main one."""
@@ -23,9 +24,15 @@ _INSTALLED = re.compile(r".*/(?:site-packages|dist-packages|lib/python3\.\d+)/")
 
 
 def main_frames(text: str) -> tuple[str, ...]:
-    """Return where the main thread was when the last stacks were written, the innermost call first; may be empty."""
+    """Return where the main thread was when the last stacks were written, or the one that crashed.
+
+    The innermost call first; may be empty.
+    """
+    _, crash, crashed = text.rpartition(_CRASH)
+    if crash:
+        text = _CURRENT + crashed.rpartition(_CURRENT)[2]
     threads = [_FRAME.findall(thread) for thread in _THREAD.split(text)[1:]]
-    foreign = [frames for frames in threads if frames and frames[-1][2] != _STARTS_THREADS]
+    foreign = [frames for frames in threads if frames and (crash or frames[-1][2] != _STARTS_THREADS)]
     mains = [frames for frames in foreign if frames[-1][2] in _STARTS_MAIN] or foreign
     if not mains:
         return ()

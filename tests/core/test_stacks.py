@@ -40,6 +40,13 @@ def test_a_hook_of_the_backward_pass_is_told_instead_of_waiting_for_it():
         "deepspeed/runtime/zero/stage3.py:9 in reduce")
 
 
+def test_of_a_crash_the_thread_that_crashed_is_told():
+    waiting = (MAIN % 'x.py", line 1 in wait').replace("Current thread", "Thread")
+    crash = "Fatal Python error: Segmentation fault\n\n" + waiting + "\n" + BEATING.replace("Thread", "Current thread")
+    assert main_frames(BEATING + MAIN % 'x.py", line 1 in wait' + crash)[1] == (
+        "launcher/runtime/reporter.py:97 in _beat_for_ever")
+
+
 def test_no_stacks_are_no_frames():
     assert main_frames("") == ()
     assert main_frames("Fatal Python error: Segmentation fault\n\nCurrent thread 0x1 (most recent call first):\n") == ()

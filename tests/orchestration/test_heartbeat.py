@@ -80,3 +80,8 @@ def test_a_process_whose_interpreter_is_held_grows_silent_and_still_writes_its_s
     stacks = awaited(lambda: (text := beating.mailbox.stacks.read_text()).endswith("\n") and "main" in text and text)
     assert "in hold_the_interpreter" in stacks
     assert "_beat_for_ever" in stacks
+
+
+def test_a_crash_in_c_leaves_its_stacks(worker):
+    os.kill(worker.process.pid, signal.SIGSEGV)
+    awaited(lambda: "in hold_the_interpreter" in worker.mailbox.stacks.read_text().partition("Segmentation fault")[2])
