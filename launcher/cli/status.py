@@ -57,10 +57,16 @@ def _print(run: RunDir, shown: str, fold: RunFold, holder: Claim | None) -> None
     console.print(panel(fold, alive=alive, now=now if alive else None))
     if fold.failures and fold.end:
         console.print(told_failures(run, shown, fold).rstrip(), highlight=False, markup=False, soft_wrap=True)
-    if holder is not None:
-        heard = f", last event {duration(max(0.0, now - fold.last_time))} ago" if fold.last_time else ""
-        console.print(f"holder    {holder}{heard}", highlight=False)
+    console.print(_heard(fold, holder, now), highlight=False)
     console.print(f"next      {next_command(run, shown, fold, alive=alive)}", highlight=False, soft_wrap=True)
+
+
+def _heard(fold: RunFold, holder: Claim | None, now: float) -> str:
+    """Return who works on the run, or since when nobody does."""
+    ago = f"{duration(max(0.0, now - fold.last_time))} ago" if fold.last_time else "never"
+    if holder is not None:
+        return f"holder    {holder}, last event {ago}"
+    return f"{'ended' if fold.end else 'heard':<10}{ago}"
 
 
 def _print_changes(run: RunDir) -> None:

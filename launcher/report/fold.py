@@ -89,7 +89,7 @@ class RunFold:
             name=self.name, state=self._state(alive), stage=step["stage"] if step else next(iter(self.stages), None),
             step=step["step"] if step else 0, steps=self.steps, loss=step["loss"] if step else None,
             attempt=self.attempt, workers=len(self.workers), committed_step=self.committed_step,
-            eta_seconds=self.eta_seconds(), goodput=self.goodput(),
+            eta_seconds=self.eta_seconds() if alive else None, goodput=self.goodput(),
             exit_code=self.end["exit_code"] if self.end else None)
 
     def eta_seconds(self) -> float | None:

@@ -17,8 +17,8 @@ SHOWN_RESTARTS = 3
 """The latest; the journal has them all."""
 GOODPUT_AFTER_S = 60.0
 """Before that it only says that starting takes time."""
-PASSING = frozenset({"draining", "saving", "restarting"})
-"""States on the way to somewhere else."""
+COLOURS = {"draining": "yellow", "saving": "yellow", "restarting": "yellow", "failed": "red", "interrupted": "red"}
+"""Of states that ask for a look; the others are green."""
 
 
 def panel(fold: RunFold, *, alive: bool = True, now: float | None = None) -> Group:
@@ -32,20 +32,20 @@ def panel(fold: RunFold, *, alive: bool = True, now: float | None = None) -> Gro
     state = fold.status(alive=alive).state
     workers = f", {plural(len(fold.workers), 'worker')}" if fold.workers else ""
     head.add_row(Text.assemble((fold.name, "bold"), f"  attempt {fold.attempt}{workers}"),
-                 Text.assemble((state, "yellow" if state in PASSING else "green"),
+                 Text.assemble((state, COLOURS.get(state, "green")),
                                f"  {duration(fold.wall_seconds(now))}"))
-    rows: list[RenderableType] = [head, _bar(fold)]
+    rows: list[RenderableType] = [head, _bar(fold, fold.eta_seconds() if alive else None)]
     if fold.stages:
         rows.append(_stages(fold))
     if fold.last_step:
-        rows += [_numbers(fold, fold.last_step), _labelled("training", losses_of(fold.last_step))]
+        rows += [_numbers(fold, fold.last_step, alive=alive), _labelled("training", losses_of(fold.last_step))]
     if fold.evaluations:
         latest = fold.evaluations[max(fold.evaluations)]
         rows.append(_labelled("holdout", f"{losses_of(latest)}  (step {latest['step']})"))
     if fold.committed_step is not None:
         ago = f", {duration(max(0.0, now - fold.committed_time))} ago" if now and fold.committed_time else ""
         rows.append(_labelled("saved", f"step {fold.committed_step}{ago}"))
-    if told := fold.restarts.told():
+    if told := fold.restarts.told() if alive else fold.restarts.done:
         rows += [_one_line("restarts" if index == 0 else "", restart.line())
                  for index, restart in enumerate(told[-SHOWN_RESTARTS:])]
     if goodput := _goodput(fold):
@@ -63,9 +63,8 @@ def _goodput(fold: RunFold) -> str:
     return f"{share:.1%} of {duration(wall)}{lost}"
 
 
-def _bar(fold: RunFold) -> Table:
+def _bar(fold: RunFold, left: float | None) -> Table:
     done = fold.last_step["step"] if fold.last_step else 0
-    left = fold.eta_seconds()
     grid = Table.grid(expand=True, padding=(0, 1))
     grid.add_column(ratio=1)
     grid.add_column(justify="right", no_wrap=True)
@@ -88,12 +87,12 @@ def _stages(fold: RunFold) -> Text:
     return text
 
 
-def _numbers(fold: RunFold, step: dict[str, Any]) -> Table:
+def _numbers(fold: RunFold, step: dict[str, Any], *, alive: bool) -> Table:
     parts = [f"loss {loss(step['loss'])}", f"rate {step['learning_rate']:.2e}", f"norm {norm(step['grad_norm'])}",
              *speed(fold, eta=False)]
     if fold.memory:
         parts.append(f"memory {size(fold.memory)}")
-    return _labelled("now", "  ".join(parts))
+    return _labelled("now" if alive and not fold.end else "last", "  ".join(parts))
 
 
 def speed(fold: RunFold, *, eta: bool = True) -> list[str]:

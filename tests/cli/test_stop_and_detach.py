@@ -19,6 +19,7 @@ from launcher.storage.process_id import ProcessId, process_id
 from launcher.storage.run_dir import RunDir
 from launcher.storage.stop_file import StopFile, ask_stop
 from tests.cli.test_run_commands import PATIENCE_S, Desk
+from tests.orchestration.test_worker_process import awaited
 
 LONG = ("--without-ray", "--set", "stages.0.length.steps=2000")
 
@@ -78,7 +79,7 @@ def test_a_second_stop_does_not_wait_for_a_worker_that_hangs(desk):
     process = desk.start("run", "tiny.yaml", *LONG)
     desk.wait_for("step")
     assert desk.type("stop", "tiny", "--no-wait")[0] == 0
-    desk.wait_for("stop_requested")
+    awaited(lambda: "stop_requested" in (desk.folder / "runs/tiny/journal.jsonl").read_text(), PATIENCE_S)
     code, output = desk.type("stop", "tiny")
     assert code == 0 and "to stop at once" in output
     assert process.wait(PATIENCE_S) == 75

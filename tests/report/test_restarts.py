@@ -121,6 +121,14 @@ def test_the_block_has_a_line_for_each_restart_and_fits_80_columns():
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_what_was_interrupted_promises_nothing():
+    console = Console(file=io.StringIO(), width=80, force_terminal=False)
+    console.print(panel(RunFold(CRASHED), alive=False))
+    text = console.file.getvalue()
+    assert "interrupted" in text and "restart" not in text and " left" not in text
+    assert RunFold(CRASHED).status(alive=False).eta_seconds is None
+
+
 def test_only_the_latest_restarts_are_drawn():
     events = list(RECOVERED)
     for attempt in range(2, 9):
