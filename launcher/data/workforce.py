@@ -9,10 +9,10 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from multiprocessing.connection import wait
 
 from launcher.core.errors import PlatformError
@@ -44,8 +44,9 @@ class Workforce(AbstractContextManager["Workforce"]):
             # Not forked: threads of this process (tokenizers, pyarrow) would be lost in the child with their locks.
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self._processes, context, initializer=_settle)
-            for _ in range(self._processes):
-                self._pool.submit(_nothing)
+            with _deaf_to_interrupts():
+                for _ in range(self._processes):
+                    self._pool.submit(_nothing)
 
     def map(self, instructions: Instructions, batches: Iterable[RowBatch]) -> Iterator[TokenizedBatch]:
         """Yield the result of each batch, in order. Raises PlatformError if a process is killed."""
@@ -73,10 +74,22 @@ class Workforce(AbstractContextManager["Workforce"]):
             self._pool.shutdown(wait=True, cancel_futures=True)
 
 
+@contextmanager
+def _deaf_to_interrupts() -> Generator[None]:
+    """Start processes that Ctrl-C does not reach, from their first instruction on: their parent ends them.
+
+    The mask is inherited; what comes meanwhile reaches this process afterwards.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _settle() -> None:
-    """Make this a worker: one thread, deaf to Ctrl-C (its parent ends it), and gone when its parent is."""
+    """Make this a worker: one thread, and gone when its parent is."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, name="parent watch", daemon=True).start()
 
 
