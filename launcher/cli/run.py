@@ -144,7 +144,8 @@ class Launch:
             placed = cluster and plan_attempt(made, wish, cluster, attempt=attempt, device=device, resume=None,
                                               micro_batch=self.recipe.micro_batch)
         return Go(run_dir=self.run.url, cache=cache.url, plan=made, attempt=attempt, placed=placed, wish=wish,
-                  micro_batch=self.recipe.micro_batch, checkpoint=self.recipe.checkpoint, typed=self.typed,
+                  micro_batch=self.recipe.micro_batch, checkpoint=self.recipe.checkpoint,
+                  divergence=self.recipe.divergence, out_of_memory=self.recipe.out_of_memory, typed=self.typed,
                   phases=self.phases)
 
     def _wish(self) -> ClusterWish:

@@ -7,8 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from launcher.core import events
+from launcher.core.amendment import SkipRows
 from launcher.core.failure import WorkerFailure
+from launcher.core.hang import Watch
+from launcher.core.pace import Pulse
 from launcher.core.recovery import History
+from launcher.core.remedies import Present
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,8 @@ class WorkerSeen:
     node: str
     exit_code: int | None
     events: tuple[dict[str, Any], ...] = ()
+    pulse: Pulse | None = None
+    """Its last heartbeat; None before the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +70,8 @@ class Observation:
     """An attempt that began now would have more workers than this one."""
     leaving: tuple[tuple[str, float | None], ...] = ()
     """Nodes of this attempt that will be taken away, with the deadline in UTC seconds where one is known."""
-    steps: int = 0
-    """Of the whole run."""
+    present: Present | None = None
+    """The run as it is: what a remedy may change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,8 @@ class Progress:
     """Steps of this attempt."""
     pace: float = 0.0
     """Seconds of the last step."""
+    watch: Watch = field(default_factory=Watch)
+    """Of the heartbeats."""
     warmed: bool = False
     """Standbys for the next attempt were ordered."""
     room_since: float | None = None
@@ -220,7 +228,27 @@ class BeginAttempt:
     without: frozenset[str]
 
 
-Action = GiveOrders | PassRendezvous | Record | Drain | EndWorkers | WarmStandbys | BeginAttempt
+@dataclass(frozen=True, slots=True)
+class DumpStacks:
+    """Let every worker that can write down where its threads are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Amend:
+    """Record that rows are left out of the plan."""
+
+    skip: SkipRows
+
+
+@dataclass(frozen=True, slots=True)
+class HalveMicroBatch:
+    """Let the next attempt compute fewer rows at once."""
+
+    rows: int
+
+
+Action = (GiveOrders | PassRendezvous | Record | Drain | EndWorkers | WarmStandbys | BeginAttempt | DumpStacks | Amend
+          | HalveMicroBatch)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,17 @@ from dataclasses import replace
 from launcher.core import events
 from launcher.core.attempt_state import (
     Action,
+    Amend,
     BeginAttempt,
     Drain,
     Draining,
+    DumpStacks,
     EndWorkers,
     Failed,
     Failing,
     Finished,
     GiveOrders,
+    HalveMicroBatch,
     Observation,
     PassRendezvous,
     Patience,
@@ -36,7 +39,9 @@ from launcher.core.errors import FINISHED, YIELDED
 from launcher.core.failure import FailureKind, WorkerFailure
 from launcher.core.failure_report import causes, is_echo
 from launcher.core.progress import learn
-from launcher.core.recovery import Again, decide, decision, trouble_of
+from launcher.core.recovery import Again, decision, trouble_of
+from launcher.core.remedies import answer
+from launcher.core.rolling_back import skip_of
 
 JOURNALLED = frozenset({"stage_started", "step", "evaluation", "checkpoint_committed", "checkpoint_failed",
                         "checkpoint_rejected", "exported", "memory"})
@@ -55,7 +60,16 @@ def advance(state: State, seen: Observation, patience: Patience = PATIENCE) -> T
     records = tuple(Record({**event, "rank": worker.rank} if event["event"] == "memory" else event)
                     for worker in seen.workers for event in worker.events if event["event"] in JOURNALLED)
     following = _follow(state, seen, patience)
-    return Transition(following.state, (*records, *following.actions))
+    return Transition(following.state, (*records, *_left_out(seen), *following.actions))
+
+
+def _left_out(seen: Observation) -> tuple[Amend, ...]:
+    """Return an amendment for every step whose update was not applied: redone, it would be computed for nothing."""
+    if seen.present is None:
+        return ()
+    steps = [event for worker in seen.workers for event in worker.events if event["event"] == "step"]
+    found = [skip_of(seen.present.plan, event) for event in steps if not event.get("applied", True)]
+    return tuple(Amend(skip) for skip in found if skip is not None)
 
 
 def _follow(state: State, seen: Observation, patience: Patience) -> Transition:
@@ -69,6 +83,9 @@ def _follow(state: State, seen: Observation, patience: Patience) -> Transition:
         return _after_failure(progress, seen, told=state.told) if settled else Transition(state)
     if progress.failures:
         return Transition(Failing(progress, seen.now, told=_told(state)))
+    if stalled := progress.watch.stalled(seen.now):
+        failures = tuple(each.failure() for each in stalled)
+        return Transition(Failing(replace(progress, failures=failures), seen.now, told=_told(state)), (DumpStacks(),))
     if seen.at_once:
         return _leave(Yielded(progress), None if _told(state) else seen.stop, patience.hurry_s)
     if seen.workers and all(worker.exit_code is not None for worker in seen.workers):
@@ -80,6 +97,8 @@ def _settling_s(progress: Progress, patience: Patience) -> float:
     """Return how long others are heard after a first failure."""
     if any(failure.kind is FailureKind.NODE_LOSS for failure in progress.failures):
         return patience.orphan_s
+    if any(failure.kind is FailureKind.STALL for failure in progress.failures):
+        return patience.echo_s  # While they write down where they are.
     return patience.echo_s if all(map(is_echo, progress.failures)) else patience.settle_s
 
 
@@ -150,7 +169,8 @@ def _running(state: Running, seen: Observation, patience: Patience) -> Transitio
         request = events.StopRequested(reason="controller", deadline=None)
         grow = events.Decision(decision="grow", reason="more nodes are there; the run saves and goes on with them")
         return Transition(Draining(progress, seen.now + patience.drain_s, "again"), (Record(grow), Drain(request)))
-    left = (seen.steps - progress.step) * progress.pace
+    steps = seen.present.plan.steps if seen.present else 0
+    left = (steps - progress.step) * progress.pace
     if not progress.warmed and progress.steps_here >= 2 and left > patience.warm_s:
         return Transition(Running(replace(progress, warmed=True)), (WarmStandbys(),))
     return Transition(state)
@@ -182,12 +202,15 @@ def _after_failure(progress: Progress, seen: Observation, *, told: bool) -> Tran
         # A stop was under way; whatever broke while stopping is told, and the last commit stands.
         asked = () if told else (Record(seen.stop),)
         return Transition(Yielded(progress), (*begun, *asked, *_ended(progress.step, "yielded", YIELDED)))
-    choice = decide(seen.history, trouble)
+    choice, remedy = answer(seen.history, trouble, seen.present)
     decided = Record(decision(trouble, choice))
     if isinstance(choice, Again):
         # An attempt that could not be placed has not begun, and so does not end.
         ended = (Record(events.AttemptEnded(outcome="failed", step=progress.step)),) if seen.workers else ()
-        return Transition(Restarting(progress, seen.now + choice.delay_s, frozenset()), (*begun, decided, *ended))
+        change = (*(() if remedy.skip is None else (Amend(remedy.skip),)),
+                  *(() if remedy.micro_batch is None else (HalveMicroBatch(remedy.micro_batch),)))
+        return Transition(Restarting(progress, seen.now + choice.delay_s, frozenset()),
+                          (*begun, decided, *change, *ended))
     return Transition(Failed(progress), (*begun, decided, *_ended(progress.step, choice.outcome, choice.exit_code)))
 
 

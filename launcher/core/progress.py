@@ -23,7 +23,7 @@ def learn(progress: Progress, seen: Observation) -> Progress:
     since = progress.room_since if progress.room_since is not None else seen.now
     unplaced = () if seen.unplaced is None else (seen.unplaced,)
     return replace(progress, failures=(*progress.failures, *_losses(progress, seen), *unplaced),
-                   room_since=since if seen.could_grow else None)
+                   room_since=since if seen.could_grow else None, watch=progress.watch.look(seen.now, seen.workers))
 
 
 def _losses(progress: Progress, seen: Observation) -> tuple[WorkerFailure, ...]:

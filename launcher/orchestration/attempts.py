@@ -9,15 +9,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.core.amending import amended
+from launcher.core.amendment import SkipRows
 from launcher.core.attempt import AttemptPlan, WorkerOrders
+from launcher.core.attempt_planning import plan_attempt
 from launcher.core.events import AttemptStarted, CheckpointRejected, Event, RunStarted, WorkerPlace
 from launcher.core.recovery import History, history_of
+from launcher.core.remedies import Policies, Present
 from launcher.core.saving import between_failures
 from launcher.orchestration.gang import Gang
 from launcher.orchestration.placement import Placement, Wanted
 from launcher.orchestration.recovering import journal_unsaid
 from launcher.orchestration.requests import Go
 from launcher.orchestration.startup import Stopwatch
+from launcher.storage.amendments import add_amendment, restore_skips
 from launcher.storage.checkpoints import Checkpoints
 from launcher.storage.journal import Journal, read_journal
 from launcher.storage.process_id import ProcessId, process_id
@@ -51,13 +56,16 @@ class Attempts:
         """Of the present attempt."""
         self.history: History = history_of(read_journal(self.run))
         self._old = _workers_of(self.run)
+        self._placed: AttemptPlan | None = None
         self._stopwatch: Stopwatch | None = Stopwatch(go.typed, go.phases)
         # The standbys started with this process, long before there was a stopwatch.
         self._stopwatch.begin("imports", process_id().started)
         _append_output(self.run.attempt_path(go.attempt, "controller.log"))
 
     def open(self) -> None:
-        """Journal that the run goes on, and what nobody has journalled since it was last worked on."""
+        """Journal that the run goes on."""
+        plan, _ = restore_skips(self.run, self.go.plan)
+        self.go = self.go.model_copy(update={"plan": plan})
         told = [event["plan"] for event in read_journal(self.run) if event["event"] == "run_started"]
         # Again when the plan was amended: how many steps there are is another number then.
         if told[-1:] != [self.go.plan.chain()]:
@@ -80,9 +88,29 @@ class Attempts:
             _append_output(self.run.attempt_path(number, "controller.log"))
         self._stopwatch = None
         placed = placed.model_copy(update={"resume": self._newest(number)})
+        self._placed = placed
         self.run.store.put(self.run.attempt_key(number, "attempt.json"), placed.to_json().encode())
         self.run.store.put(self.run.attempt_key(number, "cluster.json"), placed.cluster.to_json().encode())
         return Attempt(Gang(agents, placed), self._orders(placed), placed, self.journal, stopwatch)
+
+    def present(self, *, failing: bool) -> Present | None:
+        """Return the run as it is. Its checkpoints are looked for only when something fails: that asks the storage."""
+        if self._placed is None:
+            return None
+        committed = tuple(Checkpoints(self.run).committed()) if failing else ()
+        return Present(self.go.plan, self._placed, committed, Policies(self.go.divergence, self.go.out_of_memory))
+
+    def amend(self, skip: SkipRows) -> None:
+        """Leave rows out from now on."""
+        add_amendment(self.run, skip)
+        self.go = self.go.model_copy(update={"plan": amended(self.go.plan, [skip])})
+
+    def halve(self, micro_batch: int) -> None:
+        """Compute so many rows at once from the next attempt on."""
+        go = self.go
+        placed = go.placed and plan_attempt(go.plan, go.wish, go.placed.cluster, attempt=go.attempt, resume=None,
+                                            micro_batch=micro_batch, device=go.placed.device)
+        self.go = go.model_copy(update={"micro_batch": micro_batch, "placed": placed})
 
     def ended(self, places: Iterable[WorkerPlace]) -> None:
         """Remember which workers an attempt had: whatever is left of them goes before the next one starts."""
@@ -105,7 +133,8 @@ class Attempts:
     def _orders(self, placed: AttemptPlan) -> dict[int, dict[str, object]]:
         go = self.go
         orders = WorkerOrders(run_dir=go.run_dir, cache=go.cache, plan=go.plan, attempt=placed, rank=0,
-                              checkpoint=go.checkpoint, between_failures=between_failures(read_journal(self.run)))
+                              checkpoint=go.checkpoint, between_failures=between_failures(read_journal(self.run)),
+                              divergence=go.divergence)
         content = orders.model_dump(mode="json")
         return {rank: {**content, "rank": rank} for rank in range(placed.world_size)}
 

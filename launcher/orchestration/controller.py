@@ -9,10 +9,14 @@ from typing import assert_never
 
 from launcher.core.attempt_state import (
     Action,
+    Amend,
     BeginAttempt,
     Drain,
+    DumpStacks,
     EndWorkers,
+    Failing,
     GiveOrders,
+    HalveMicroBatch,
     Observation,
     PassRendezvous,
     Record,
@@ -79,7 +83,7 @@ class Controller:
         return Observation(
             now, gang.look() if gang else (), gang.lost_nodes if gang else (), asked.stop, asked.at_once,
             history=self._attempts.history, unplaced=unplaced, could_grow=self._around.could_grow,
-            leaving=self._around.leaving, steps=self._attempts.go.plan.steps)
+            leaving=self._around.leaving, present=self._attempts.present(failing=isinstance(state, Failing)))
 
     def _act(self, action: Action) -> None:
         match action:
@@ -89,12 +93,16 @@ class Controller:
                 self._record(event)
             case EndWorkers() if self._attempt is None:
                 pass  # It could not be placed.
+            case Amend(skip):
+                self._attempts.amend(skip)
+            case HalveMicroBatch(rows):
+                self._attempts.halve(rows)
             case _:
                 assert self._attempt is not None, "there are workers to act on"
                 self._act_on(self._attempt, action)
 
     def _act_on(self, attempt: Attempt,
-                action: GiveOrders | PassRendezvous | Drain | EndWorkers | WarmStandbys) -> None:
+                action: GiveOrders | PassRendezvous | Drain | EndWorkers | WarmStandbys | DumpStacks) -> None:
         everyone = range(attempt.placed.world_size)
         match action:
             case GiveOrders():
@@ -110,6 +118,8 @@ class Controller:
                 self._attempts.ended(attempt.gang.places())
             case WarmStandbys():
                 attempt.gang.warm()
+            case DumpStacks():
+                attempt.gang.dump_stacks()
             case _:
                 assert_never(action)
 

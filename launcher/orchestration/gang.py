@@ -63,6 +63,11 @@ class Gang:
         for node in range(len(self._agents)):
             self._ask(node, lambda agent: agent.warm(), None)
 
+    def dump_stacks(self) -> None:
+        """Let every worker that can write down where its threads are."""
+        for node in range(len(self._agents)):
+            self._ask(node, lambda agent: agent.dump_stacks(), None)
+
     def end(self, grace_s: float) -> bool:
         """End all workers on all nodes at the same time; return whether all are known to be gone."""
         nodes = range(len(self._agents))
@@ -86,7 +91,7 @@ class Gang:
         if report is None:
             return WorkerSeen(place.rank, self._node_name(place.node), None)
         self._processes[place.rank] = report.process
-        return WorkerSeen(place.rank, self._node_name(place.node), report.exit_code, report.events)
+        return WorkerSeen(place.rank, self._node_name(place.node), report.exit_code, report.events, report.pulse)
 
     def _node_name(self, node: int) -> str:
         return self._attempt.cluster.nodes[node].name

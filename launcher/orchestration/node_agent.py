@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from launcher.core.document import Document
+from launcher.core.pace import Pulse
 from launcher.orchestration.worker_process import WorkerProcess, end_workers, worker_environment
 from launcher.storage.process_id import ProcessId, leave
 
@@ -26,6 +27,7 @@ class SlotReport(Document):
     exit_code: int | None
     """None while it lives; negative: ended by that signal."""
     events: tuple[dict[str, Any], ...] = ()
+    pulse: Pulse | None = None
 
 
 class Agent(Protocol):
@@ -45,6 +47,10 @@ class Agent(Protocol):
 
     def warm(self) -> None:
         """Make as many workers ready for the attempt after this one."""
+        ...
+
+    def dump_stacks(self) -> None:
+        """Let every worker that can write down where its threads are."""
         ...
 
     def end(self, grace_s: float) -> bool:
@@ -119,6 +125,11 @@ class NodeAgent:
         """Return what is new of all workers."""
         return [self._look(slot, worker) for slot, worker in self._workers.items()]
 
+    def dump_stacks(self) -> None:
+        """Let every worker that can write down where its threads are."""
+        for worker in self._workers.values():
+            worker.dump_stacks()
+
     def end(self, grace_s: float) -> bool:
         """End all workers by pid; return whether they are gone."""
         gone = end_workers(list(self._workers.values()), grace_s)
@@ -138,4 +149,4 @@ class NodeAgent:
         # The exit status first: a worker that is gone has reported all it will, so none of it is missed.
         code = worker.exit_code()
         return SlotReport(slot=slot, process=worker.process, exit_code=code,
-                          events=tuple(worker.mailbox.take_events()))
+                          events=tuple(worker.mailbox.take_events()), pulse=worker.pulse())

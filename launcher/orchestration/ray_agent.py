@@ -64,6 +64,10 @@ class RayNodeAgent:
         """Return what is new of all workers."""
         return [report.model_dump() for report in self._node().poll()]
 
+    def dump_stacks(self) -> None:
+        """Let every worker that can write down where its threads are."""
+        self._node().dump_stacks()
+
     def end(self, grace_s: float) -> bool:
         """End all workers; return whether they are gone."""
         return self._node().end(grace_s)
@@ -138,6 +142,10 @@ class RemoteAgent:
     def poll(self) -> list[SlotReport]:
         """Return what is new of all workers."""
         return [SlotReport.model_validate(report) for report in self._call("poll")]
+
+    def dump_stacks(self) -> None:
+        """Let every worker that can write down where its threads are."""
+        self._call("dump_stacks")
 
     def end(self, grace_s: float) -> bool:
         """End all workers; return whether they are gone."""

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from launcher.core.attempt import AttemptPlan
 from launcher.core.document import Document
 from launcher.core.events import StopReason, StopRequested
-from launcher.core.recipe_running import CheckpointPolicy, ClusterWish
+from launcher.core.recipe_running import CheckpointPolicy, ClusterWish, DivergencePolicy, OutOfMemory
 from launcher.core.run_plan import RunPlan
 from launcher.core.stopping import merged
 from launcher.storage.lock import token_of
@@ -49,6 +49,9 @@ class Go(Document):
     micro_batch: int | Literal["auto"] = "auto"
     checkpoint: CheckpointPolicy = CheckpointPolicy()
     """When to save."""
+    divergence: DivergencePolicy = DivergencePolicy()
+    """What counts as a spike, and how often the run goes back for one."""
+    out_of_memory: OutOfMemory = "stop"
     typed: float
     """When the command was typed, UTC seconds: phases count from here."""
     phases: dict[str, tuple[float, float]]
@@ -72,6 +75,8 @@ class Requests:
     def __init__(self) -> None:
         self.at_once = False
         self.orphaned = False
+        self.fenced = False
+        """Another host took the run over: nothing of it may be written from here any more, the journal included."""
         self._notices: list[StopRequested] = []
         self._go: Go | None = None
         self._settled = threading.Event()
@@ -127,7 +132,7 @@ class Requests:
             for asked in stops_asked(run, token):
                 self._notice(asked.request, at_once=asked.at_once)
             if token_of(run) > token:
-                # Another host took this run over: what is done here from now on does not count.
+                self.fenced = True
                 self._notice(StopRequested(reason="orphaned", deadline=None), at_once=True)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:

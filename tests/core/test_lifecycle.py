@@ -8,7 +8,11 @@ from launcher.core import attempt_state as s
 from launcher.core.events import StopRequested
 from launcher.core.failure import FailureKind, WorkerFailure
 from launcher.core.lifecycle import END_STATES, advance
+from launcher.core.pace import Pulse
+from launcher.core.recipe_running import DivergencePolicy
 from launcher.core.recovery import History
+from launcher.core.remedies import Policies, Present
+from tests.orchestration.scenes import attempt_of, plan_of
 
 STOP = StopRequested(reason="signal", deadline=None)
 READY = {"event": "ready"}
@@ -25,6 +29,11 @@ def failed(message: str, kind: str = "worker_crash", traceback: str = "") -> dic
             "traceback": traceback}
 
 
+def present(steps: int, **more) -> Present:
+    plan = plan_of(("one", steps))
+    return Present(plan, attempt_of(plan), **more)
+
+
 class Story:
     """Two ranks on one node, one observation after the other."""
 
@@ -34,10 +43,11 @@ class Story:
         self.now = 100.0
         self.codes: list[int | None] = [None, None]
         self.history = History()
+        self.beats: list[Pulse | None] = [None, None]
 
     def see(self, rank0=(), rank1=(), codes=None, after=0.1, **more) -> "Story":
         self.codes = list(codes) if codes else self.codes
-        workers = tuple(s.WorkerSeen(rank, "here", self.codes[rank], tuple(events))
+        workers = tuple(s.WorkerSeen(rank, "here", self.codes[rank], tuple(events), self.beats[rank])
                         for rank, events in enumerate((rank0, rank1)))
         return self.nobody(after, workers=workers, **more)
 
@@ -271,9 +281,11 @@ def test_a_stop_while_making_way_is_the_end_for_now():
 
 def test_standbys_are_made_ready_once_where_much_is_left():
     slow = {"event": "step", "step": 1, "seconds": 1.0}
-    story = Story().running().see([slow], steps=100).see([slow | {"step": 2}], steps=100).see(steps=100).see(steps=100)
+    long, little = present(steps=100), present(steps=9)
+    story = Story().running().see([slow], present=long).see([slow | {"step": 2}], present=long)
+    story.see(present=long).see(present=long)
     assert story.actions.count(s.WarmStandbys()) == 1
-    short = Story().running().see([slow], steps=9).see([slow | {"step": 2}], steps=9)
+    short = Story().running().see([slow], present=little).see([slow | {"step": 2}], present=little)
     assert s.WarmStandbys() not in short.actions
 
 
@@ -294,6 +306,51 @@ def test_an_end_is_the_end():
     assert isinstance(story.state, END_STATES)
     story.see([step(99)], stop=STOP, at_once=True)
     assert story.actions == before
+
+
+def test_rows_that_are_not_finite_are_left_out_of_the_plan():
+    story = Story().running().see([step(3) | {"applied": False}], present=present(9))
+    amended, = (action.skip for action in story.actions if isinstance(action, s.Amend))
+    assert amended.steps == (3,)
+
+
+def test_a_spike_goes_back_and_leaves_its_rows_out():
+    spiked = failed("Diverged: step 4 is a spike", kind="divergence")
+    now = present(100, committed=(2,), policies=Policies(DivergencePolicy(), "stop"))
+    story = Story().running().see([step(3), spiked], codes=(1, None), present=now).see(after=2, present=now)
+    assert isinstance(story.state, s.Restarting)
+    assert [action.skip.steps for action in story.actions if isinstance(action, s.Amend)] == [(4,)]
+    assert "left out" in story.decisions()[0]["reason"]
+
+
+def test_a_spike_ends_the_run_where_going_back_is_not_allowed():
+    spiked, now = failed("Diverged", kind="divergence"), present(100, policies=Policies(DivergencePolicy(rollbacks=0)))
+    story = Story().running().see([spiked], codes=(1, None), present=now).see(after=2, present=now)
+    assert isinstance(story.state, s.Failed) and story.exit_code() == 1
+
+
+def test_out_of_memory_halves_where_the_recipe_allows_and_otherwise_says_what_to_change():
+    short = failed("OutOfMemoryError", kind="out_of_memory")
+    plan = plan_of(("one", 9))
+    attempt = attempt_of(plan).model_copy(update={"micro_batch": 4, "ds_config": plan.ds_template})
+    halve, stop = (Present(plan, attempt, policies=Policies(out_of_memory=policy)) for policy in ("halve", "stop"))
+    story = Story().running().see([short], codes=(1, None), present=halve).see(after=2, present=halve)
+    assert s.HalveMicroBatch(2) in story.actions and isinstance(story.state, s.Restarting)
+    story = Story().running().see([short], codes=(1, None), present=stop).see(after=2, present=stop)
+    assert isinstance(story.state, s.Failed) and "micro_batch: 2 instead of 4" in story.decisions()[0]["reason"]
+
+
+def test_a_rank_without_a_heartbeat_is_found_and_its_stacks_are_asked_for():
+    story, now = Story().running(), 0.0
+    while isinstance(story.state, s.Running):
+        now += 1
+        assert now < 12, "ten seconds and a little"
+        story.beats = [Pulse(phase="step", step=2, age_s=0.1), Pulse(phase="step", step=2, age_s=now)]
+        story.see(after=1.0)
+    assert s.DumpStacks() in story.actions
+    story.see(after=1)
+    assert [cause["kind"] for cause in story.causes()] == ["stall"]
+    assert isinstance(story.state, s.Restarting)
 
 
 def walk(seed: int) -> None:
