@@ -57,7 +57,7 @@ def _print(run: RunDir, shown: str, plan: RunPlan, rows: list[dict[str, Any]], p
         console.print(f"{shown} has no checkpoint any more: {len(aside)} could not be read and are in "
                       "checkpoints/.rejected" if aside else f"{shown} has no checkpoint yet")
     if proof is not None:
-        _print_proof(proof, plan, console)
+        print_proof(proof, plan, console)
     elif not as_json:
         more = f"launcher checkpoints {shown} --verify    " if rows else ""
         alive = holder_of(run) is not None
@@ -120,7 +120,8 @@ def _lost(run: RunDir, events: list[dict[str, Any]]) -> list[str]:
     return [] if aside else [f"the checkpoint of step {told[-1]}, which the journal names last, is gone"]
 
 
-def _print_proof(proof: Proof, plan: RunPlan, console: Console) -> None:
+def print_proof(proof: Proof, plan: RunPlan, console: Console) -> None:
+    """Print what the ledger comes to: the problems, or what is proven and which rows were left out."""
     if proof.problems:
         console.print("ledger  NOT PROVEN: " + "; ".join(proof.problems[:5]))
         return

@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
+from launcher.cli.checkpoints import print_proof
 from launcher.cli.main import app
+from launcher.core.ledger import Proof
 from launcher.core.run_plan import RunPlan
 from launcher.storage.checkpoints import Checkpoints
 from launcher.storage.journal import Journal
@@ -59,3 +62,10 @@ def test_where_nothing_is_left_no_resume_is_offered(run: RunDir) -> None:
     told = launcher(run.url).stdout
     assert "has no checkpoint any more: 2 could not be read and are in checkpoints/.rejected" in told
     assert "launcher run tiny.yaml --run-dir NEW" in told and "resume" not in told
+
+
+def test_rows_that_were_left_out_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    print_proof(Proof(steps=8, rows=32, problems=(), skipped=(2, 4, 5)), PLAN, Console())
+    assert "left out by amendments, their rows not trained on: steps 2, 4-5" in capsys.readouterr().out
+    print_proof(Proof(steps=8, rows=32, problems=()), PLAN, Console())
+    assert "left out" not in capsys.readouterr().out
