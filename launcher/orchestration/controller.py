@@ -5,6 +5,7 @@ Has no opinion: what follows from what is seen is `core.lifecycle`. It is the on
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import assert_never
 
 from launcher.core.attempt_state import (
@@ -19,6 +20,7 @@ from launcher.core.attempt_state import (
     HalveMicroBatch,
     Observation,
     PassRendezvous,
+    Progress,
     Record,
     Running,
     State,
@@ -26,12 +28,13 @@ from launcher.core.attempt_state import (
     WarmStandbys,
 )
 from launcher.core.errors import PlatformError, UserError
-from launcher.core.events import Event, RunEnded
+from launcher.core.events import Decision, Event, RunEnded
 from launcher.core.failure import FailureKind, WorkerFailure
 from launcher.core.lifecycle import END_STATES, PATIENCE, advance
 from launcher.orchestration.attempts import Attempt, Attempts
 from launcher.orchestration.placement import PlacementLost, Surroundings
 from launcher.orchestration.requests import Requests
+from launcher.storage.evidence import write_page
 
 POLL_S = 0.05
 """Between looks while something is about to change: rank 0's peers wait for its address at each start."""
@@ -68,6 +71,8 @@ class Controller:
                 self._record(started)
             for action in transition.actions:
                 self._act(action)
+            if isinstance(state, Failing) and not isinstance(transition.state, Failing):
+                self._keep_page(state.progress, transition.actions)
             state = transition.state
             if not transition.actions:
                 self._pause(RUNNING_POLL_S if isinstance(state, Running) else POLL_S)
@@ -122,6 +127,14 @@ class Controller:
                 attempt.gang.dump_stacks()
             case _:
                 assert_never(action)
+
+    def _keep_page(self, progress: Progress, actions: tuple[Action, ...]) -> None:
+        """Keep what is known of a failure where the attempt's logs are. A disk that is full must not end the run."""
+        events = [action.event for action in actions if isinstance(action, Record)]
+        decision = next((event for event in events if isinstance(event, Decision)), None)
+        if self._attempt is not None:
+            with suppress(OSError):
+                write_page(self._attempts.run, self._attempt.placed.attempt, progress.step, progress.failures, decision)
 
     def _begin(self, without: frozenset[str]) -> None:
         """Place the next attempt, or remember why it cannot be, for the next look."""
