@@ -73,6 +73,9 @@ class RunFold:
     def add(self, *events: dict[str, Any]) -> None:
         """Take more events."""
         for event in events:
+            if event["attempt"] < self.attempt:
+                # From a controller that was taken for dead and woke up: its successor's word counts.
+                continue
             now = float(event["time"])
             if event["attempt"] != self.attempt:
                 self._begin_attempt(event["attempt"], now)

@@ -84,4 +84,4 @@ def test_a_controller_whose_run_was_taken_over_leaves_at_once(run, requests):
     lease.release()
     take_lease(run)
     awaited(lambda: requests.at_once)
-    assert requests.stop.reason == "orphaned"
+    assert requests.fenced and requests.stop.reason == "orphaned"

@@ -121,6 +121,11 @@ def test_the_block_has_a_line_for_each_restart_and_fits_80_columns():
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_a_controller_that_was_taken_for_dead_has_no_say_any_more():
+    late = [step(5, 12.5, 1), *ended("yielded", 75, 13.0)]
+    assert RunFold([*RECOVERED, *late]).status() == RunFold(RECOVERED).status()
+
+
 def test_what_was_interrupted_promises_nothing():
     console = Console(file=io.StringIO(), width=80, force_terminal=False)
     console.print(panel(RunFold(CRASHED), alive=False))
