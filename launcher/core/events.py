@@ -53,6 +53,8 @@ class AttemptStarted(Event):
     workers: tuple[WorkerPlace, ...]
     world_size: int
     resume: int | None
+    token: int = 0
+    """Of the run's lease: attempts with the same one are of one command."""
 
 
 class StageStarted(Event):

@@ -40,10 +40,13 @@ class Attempt:
     placed: AttemptPlan
     journal: Journal
     stopwatch: Stopwatch
+    token: int
+    """Of the run's lease."""
 
     def started(self) -> AttemptStarted:
         """Return the event that says so."""
-        return AttemptStarted(workers=self.gang.places(), world_size=self.placed.world_size, resume=self.placed.resume)
+        return AttemptStarted(workers=self.gang.places(), world_size=self.placed.world_size, resume=self.placed.resume,
+                              token=self.token)
 
 
 class Attempts:
@@ -91,7 +94,7 @@ class Attempts:
         self._placed = placed
         self.run.store.put(self.run.attempt_key(number, "attempt.json"), placed.to_json().encode())
         self.run.store.put(self.run.attempt_key(number, "cluster.json"), placed.cluster.to_json().encode())
-        return Attempt(Gang(agents, placed), self._orders(placed), placed, self.journal, stopwatch)
+        return Attempt(Gang(agents, placed), self._orders(placed), placed, self.journal, stopwatch, self.go.token)
 
     def present(self, *, failing: bool) -> Present | None:
         """Return the run as it is. Its checkpoints are looked for only when something fails: that asks the storage."""
