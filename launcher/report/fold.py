@@ -81,7 +81,7 @@ class RunFold:
                 self._begin_attempt(event["attempt"], now)
             self.first_time = self.first_time or now
             self.last_time = max(self.last_time, now)
-            self.restarts.add(event, self.last_step["step"] if self.last_step else 0)
+            self.restarts.add(event, self.last_step)
             if handler := getattr(self, f"_on_{event['event']}", None):
                 handler(event)
 
@@ -159,7 +159,7 @@ class RunFold:
         # Whatever was saved since counts no more if this attempt could not continue from it.
         self.committed_step = event["resume"]
         token = event.get("token")
-        if token is not None and self._token is not None:
+        if token and self._token:
             # Of the run's lease: says better than how the attempt before ended whether it is the same command's.
             self._away += self._gap * (int(token != self._token) - int(not self._went_on))
             self._gap, self._went_on = 0.0, True

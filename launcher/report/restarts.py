@@ -9,6 +9,7 @@ from typing import Any
 from launcher.core.failure_report import ranges
 from launcher.report.words import duration, plural
 
+CONTROLLER_LOSS = "controller_loss"
 MOVES = ("grow", "leave nodes")
 """Decisions after which workers save before they leave."""
 
@@ -20,6 +21,7 @@ class Restart:
     attempt: int
     """The one that ended."""
     since: float
+    """When the last step was done: a hang is found long after it began, and a step that was under way is lost."""
     step: int
     """Steps done then."""
     failures: list[dict[str, Any]] = field(default_factory=list)
@@ -103,17 +105,18 @@ class Restarts:
         """Drop an open one: the command that would have restarted was ended itself."""
         self.open = None
 
-    def add(self, event: dict[str, Any], step: int) -> None:
-        """Take an event; `step`: how many were done before it."""
+    def add(self, event: dict[str, Any], last: dict[str, Any] | None) -> None:
+        """Take an event; `last` is the step before it."""
         match event["event"]:
             case "failure":
-                self._begin(event, step).failures.append(event)
+                self._begin(event, last).failures.append(event)
             case "decision" if event["decision"] == "restart" or event["decision"] in MOVES:
-                self._begin(event, step).decision = event
+                self._begin(event, last).decision = event
             case "attempt_ended":
-                ended = self._begin(event, step)
-                # Workers that save before they leave have trained until then.
-                ended.since, ended.step = (float(event["time"]), step) if ended.moving else (ended.since, ended.step)
+                ended = self._begin(event, last)
+                if ended.moving and last is not None:
+                    # Workers that are told to save before they leave train a little more.
+                    ended.since, ended.step = float(last["time"]), last["step"]
                 ended.ended = True
             case "attempt_started" if self.open:
                 self.open.next_attempt, self.open.resume = event["attempt"], event["resume"]
@@ -126,15 +129,19 @@ class Restarts:
             case _:
                 pass
 
-    def _begin(self, event: dict[str, Any], step: int) -> Restart:
-        since = float(event["time"])
+    def _begin(self, event: dict[str, Any], last: dict[str, Any] | None) -> Restart:
+        lost = event.get("kind") == CONTROLLER_LOSS and event["rank"] is None
+        # A controller that was lost is told by the next one, in the attempt after its own.
+        attempt = last["attempt"] if lost and last is not None else event["attempt"]
+        trained = last is not None and last["attempt"] == attempt
+        since = float(last["time"] if last is not None and trained else event["time"])
         if self.open is not None and self.open.next_attempt is not None:
             # A failure on the way back is another one, of the attempt that had just begun.
             self.open.failed_again, since = True, self.open.since
             self.done.append(self.open)
             self.open = None
         if self.open is None:
-            self.open = Restart(attempt=event["attempt"], since=since, step=step)
+            self.open = Restart(attempt=attempt, since=since, step=last["step"] if last is not None else 0)
         return self.open
 
 

@@ -59,7 +59,7 @@ def test_time_between_attempts_of_one_command_was_lost():
     assert fold.wall_seconds() == pytest.approx(11.0)
     assert fold.goodput() == pytest.approx(4 * 0.5 / 11.0)
     restart, = fold.restarts.done
-    assert (restart.took(), restart.again(), restart.resume) == (pytest.approx(6.0), 2, 2)
+    assert (restart.took(), restart.again(), restart.resume) == (pytest.approx(7.0), 2, 2)
 
 
 @pytest.mark.parametrize("before", [CRASHED[:-4], [*CRASHED, *ended("failed", 76, 5.5)]])
@@ -88,7 +88,7 @@ def test_a_restart_is_a_line_when_it_is_decided_and_a_line_when_training_goes_on
     assert ("attempt 1 failed after step 4: worker_crash on rank 1: ended by SIGKILL; restart at once (worker_crash, 1 "
             "of 3 without a new checkpoint)") in told
     assert "attempt 2: 2 workers, going on after step 2" in told
-    assert "training goes on after step 2, 6 s later; 2 steps done again" in told
+    assert "training goes on after step 2, 7 s later; 2 steps done again" in told
 
 
 def test_ranks_that_failed_alike_are_told_together():
@@ -97,12 +97,23 @@ def test_ranks_that_failed_alike_are_told_together():
     assert "worker_crash on ranks 0-2, 5: ValueError: no; restart in 4 s" in told[-1]
 
 
+def test_a_lost_controller_is_told_by_the_next_one_and_its_time_is_lost():
+    lost = failure(None, "the controller ended by SIGKILL", 15.0, attempt=3, kind="controller_loss", node=None)
+    events = [*RECOVERED, lost, decision("restart", 15.0, 3, delay=0.0), again(3, 17.0, 4, token=3), step(5, 20.0, 3)]
+    fold = RunFold([{**event, "token": 3} if event["event"] == "attempt_started" else event for event in events])
+    restart = fold.restarts.done[-1]
+    assert (restart.attempt, restart.took(), restart.again()) == (2, pytest.approx(8.0), 0)
+    assert fold.wall_seconds() == pytest.approx(19.0)
+    told = "attempt 2 failed after step 4: controller_loss: the controller ended by SIGKILL; restart at once"
+    assert any(line.startswith(told) for line in lines(events))
+
+
 def test_growing_loses_the_time_without_training_only():
     events = [*started(1, 0.0), step(1, 1.0), {**GROW, "time": 1.5}, step(2, 2.0), over("yielded", 3.0),
               again(2, 5.0, 2), step(3, 6.0, 2)]
     told = lines(events)
     assert "after step 1: grow: more nodes are there; the run saves and goes on with them" in told
-    assert "training goes on after step 2, 3 s later" in told
+    assert "training goes on after step 2, 4 s later" in told
 
 
 def test_an_attempt_that_fails_before_its_first_step_adds_to_what_is_lost():
@@ -110,13 +121,13 @@ def test_an_attempt_that_fails_before_its_first_step_adds_to_what_is_lost():
               over("failed", 10.0, 2), again(3, 12.0, 2), step(3, 15.0, 3)]
     fold = RunFold(events)
     assert [restart.failed_again for restart in fold.restarts.done] == [True, False]
-    assert fold.restarts.lost_seconds() == pytest.approx(10.0)
+    assert fold.restarts.lost_seconds() == pytest.approx(11.0)
 
 
 def test_the_block_has_a_line_for_each_restart_and_fits_80_columns():
     text = drawn(RECOVERED, now=15.0)
-    assert "restarts  step 4: worker_crash on rank 1, back in 6.0 s, 2 steps again: ended b" in text
-    assert "goodput   18.2% of 11 s, 6 s lost in 1 restart" in text
+    assert "restarts  step 4: worker_crash on rank 1, back in 7.0 s, 2 steps again: ended b" in text
+    assert "goodput   18.2% of 11 s, 7 s lost in 1 restart" in text
     assert "restarting: ended by SIGKILL" in drawn(CRASHED)
     assert max(map(len, text.splitlines())) <= 80
 
