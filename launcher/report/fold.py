@@ -156,6 +156,8 @@ class RunFold:
 
     def _on_attempt_started(self, event: dict[str, Any]) -> None:
         self.workers = event["workers"]
+        # Told in this attempt of the one before: what became of it is this attempt.
+        self.failures, self.decision = [], None
         # Whatever was saved since counts no more if this attempt could not continue from it.
         self.committed_step = event["resume"]
         token = event.get("token")

@@ -101,6 +101,7 @@ def test_a_lost_controller_is_told_by_the_next_one_and_its_time_is_lost():
     lost = failure(None, "the controller ended by SIGKILL", 15.0, attempt=3, kind="controller_loss", node=None)
     events = [*RECOVERED, lost, decision("restart", 15.0, 3, delay=0.0), again(3, 17.0, 4, token=3), step(5, 20.0, 3)]
     fold = RunFold([{**event, "token": 3} if event["event"] == "attempt_started" else event for event in events])
+    assert fold.failures == [] and fold.decision is None, "it is no failure of the attempt that goes on"
     restart = fold.restarts.done[-1]
     assert (restart.attempt, restart.took(), restart.again()) == (2, pytest.approx(8.0), 0)
     assert fold.wall_seconds() == pytest.approx(19.0)
