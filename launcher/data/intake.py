@@ -44,7 +44,7 @@ class Intake:
                               f"{self._source.skip_bad:.1%} allows; repair them, or allow more")
         empty, allowed = self.counts["dropped_empty"], self._source.max_unlearnable
         if empty > allowed * (read - skipped):
-            why, remedy = self._why_empty(f"of {read - skipped:,} documents")
+            why, remedy = self._why_empty(f"of {read - skipped:,} document{'s' * (read - skipped != 1)}")
             raise DataInvalid(f"{self._place}: {why}, more than max_unlearnable: {allowed:.1%} allows; {remedy}, or "
                               "allow more")
 
@@ -52,11 +52,11 @@ class Intake:
         """Return how many documents teach nothing and why, and what to do about most of them."""
         empty, beyond, answers = (self.counts[name] for name in ("dropped_empty", BEYOND, "empty_answers"))
         if beyond > empty / 2:
-            rest = f", and {empty - beyond:,} more have nothing to learn" if empty > beyond else ""
-            return (f"{beyond:,} {of_all} are longer than a row of {self._limit} tokens and have what is to be learnt "
-                    f"behind that{rest}", "raise sequence_length, or cut them up with too_long: split")
-        told = f" ({answers:,} {'has' if answers == 1 else 'have'} an empty answer)" if answers else ""
-        return f"{empty:,} {of_all} have nothing to learn{told}", "look at loss, format and sequence_length"
+            rest = f", and {empty - beyond:,} more {_have(empty - beyond)} nothing to learn" if empty > beyond else ""
+            return (f"{beyond:,} {of_all} {_have(beyond)} more tokens than the {self._limit} of a row, and what is to be "
+                    f"learnt behind them{rest}", "raise sequence_length, or cut them up with too_long: split")
+        told = f" ({answers:,} {_have(answers)} an empty answer)" if answers else ""
+        return f"{empty:,} {of_all} {_have(empty)} nothing to learn{told}", "look at loss, format and sequence_length"
 
     def why_none(self, held: int) -> str:
         """Return why there is nothing to train on."""
@@ -64,3 +64,7 @@ class Intake:
         long = self.counts["dropped_long"] + beyond
         return (f"of {self.counts['read']} rows {self.counts['dropped_empty'] - beyond} have nothing to learn, "
                 f"{long} are longer than {self._limit} tokens and {held} are held out")
+
+
+def _have(count: int) -> str:
+    return "has" if count == 1 else "have"
