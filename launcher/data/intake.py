@@ -53,8 +53,8 @@ class Intake:
         empty, beyond, answers = (self.counts[name] for name in ("dropped_empty", BEYOND, "empty_answers"))
         if beyond > empty / 2:
             rest = f", and {empty - beyond:,} more {_have(empty - beyond)} nothing to learn" if empty > beyond else ""
-            return (f"{beyond:,} {of_all} {_have(beyond)} more tokens than the {self._limit} of a row, and what is to be "
-                    f"learnt behind them{rest}", "raise sequence_length, or cut them up with too_long: split")
+            return (f"{beyond:,} {of_all} {_have(beyond)} more tokens than the {self._limit} of a row, and what is to "
+                    f"be learnt behind them{rest}", "raise sequence_length, or cut them up with too_long: split")
         told = f" ({answers:,} {_have(answers)} an empty answer)" if answers else ""
         return f"{empty:,} {of_all} {_have(empty)} nothing to learn{told}", "look at loss, format and sequence_length"
 

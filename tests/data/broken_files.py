@@ -87,7 +87,8 @@ LINES = {
     "an image": Broken(chat({"role": "user", "content": [{"type": "image_url", "image_url": {}}]}),
                        ":row 2: message 1: c"),
     "marks": Broken(chat({"role": "assistant", "content": "\ue0a5turn0\ue0a6"}), ":row 2: .* private-use"),
-    "nothing to learn": Broken(b'{"prompt": "1", "completion": ""}', "1 of 1 document has nothing to learn [(]1 has an empty answer[)], more"),
+    "nothing to learn": Broken(b'{"prompt": "1", "completion": ""}',
+                               "1 of 1 document has nothing to learn [(]1 has an empty answer[)], more"),
     "learnt behind the row": Broken(lines([{"prompt": "1" * 90, "completion": "2"}] * 3 + [
         {"prompt": "1", "completion": ""}]), "3 of 4 documents have more tokens than the 8 of a row, and what is to "
         "be learnt behind them, and 1 more has nothing to learn, more than .* raise sequence_length, or", {}, 8),
