@@ -67,8 +67,6 @@ class Attempts:
 
     def open(self) -> None:
         """Journal that the run goes on."""
-        plan, _ = restore_skips(self.run, self.go.plan)
-        self.go = self.go.model_copy(update={"plan": plan})
         told = [event["plan"] for event in read_journal(self.run) if event["event"] == "run_started"]
         # Again when the plan was amended: how many steps there are is another number then.
         if told[-1:] != [self.go.plan.chain()]:
@@ -90,7 +88,8 @@ class Attempts:
             self.journal = Journal(self.run, number)
             _append_output(self.run.attempt_path(number, "controller.log"))
         self._stopwatch = None
-        placed = placed.model_copy(update={"resume": self._newest(number)})
+        resume = self._newest(number)
+        placed = placed.model_copy(update={"resume": resume, "plan": self.go.plan.chain()})
         self._placed = placed
         self.run.store.put(self.run.attempt_key(number, "attempt.json"), placed.to_json().encode())
         self.run.store.put(self.run.attempt_key(number, "cluster.json"), placed.cluster.to_json().encode())
@@ -121,8 +120,11 @@ class Attempts:
 
     def _newest(self, attempt: int) -> int | None:
         """Return the step to continue from, what older attempts were writing put out of their reach."""
-        checkpoints = Checkpoints(self.run, self.go.plan.chain)
-        checkpoints.fence(attempt)
+        Checkpoints(self.run).fence(attempt)
+        # Nobody commits any more: what the newest one knows to be left out, the plan has to know.
+        plan, _ = restore_skips(self.run, self.go.plan)
+        self.go = self.go.model_copy(update={"plan": plan})
+        checkpoints = Checkpoints(self.run, plan.chain)
         checkpoints.sweep()
         for event in journal_unsaid(self.run, checkpoints, self.journal):
             self.history = self.history.add(event)

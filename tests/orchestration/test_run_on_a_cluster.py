@@ -10,19 +10,38 @@ from launcher.core.recipe_running import ClusterWish
 from launcher.orchestration.supervisor import Supervisor
 from tests.orchestration.conftest import FAKES
 from tests.orchestration.scenes import go_of, plan_of
-from tests.orchestration.test_run_without_ray import Scene
+from tests.orchestration.test_run_without_ray import PATIENCE_S, STOP, Scene
+from tests.orchestration.test_worker_process import awaited
 
 pytestmark = pytest.mark.slow
 
 
+class Others:
+    """Somebody else's cluster."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.address = self.hear()
+
+    def hear(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def say(self, what: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(what + "\n")
+        self.process.stdin.flush()
+        assert self.hear() == "done"
+
+
 @pytest.fixture(scope="module")
-def address():
+def others():
     # Its nodes' agents start the workers, in the environment that the cluster was started in.
     environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": FAKES}
     command = [sys.executable, "-m", "tests.orchestration.a_cluster"]
     other = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert other.stdout is not None and other.stdin is not None
-    yield other.stdout.readline().strip()
+    assert other.stdin is not None
+    yield Others(other)
     assert other.poll() is None, "somebody else's cluster ended"
     other.stdin.close()
     other.wait(60)
@@ -40,9 +59,9 @@ class ClusterScene(Scene):
 
 
 @pytest.fixture
-def scene(tmp_path, address, monkeypatch):
+def scene(tmp_path, others, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    return ClusterScene(tmp_path, address)
+    return ClusterScene(tmp_path, others.address)
 
 
 def test_workers_live_on_both_nodes_and_all_are_gone_afterwards(scene):
@@ -57,3 +76,42 @@ def test_more_nodes_than_there_are_are_refused_with_numbers(scene):
     assert scene.play(plan_of(("one", 3))) == 2
     assert "3 nodes are needed and 2 present" in scene.events("failure")[0]["message"]
     assert scene.ended() == ("refused", 2)
+
+
+def world_sizes(scene) -> list[int]:
+    return [event["world_size"] for event in scene.events("attempt_started")]
+
+
+def test_a_run_grows_with_its_cluster_and_makes_way_for_a_node_that_goes(scene, others):
+    scene.wish = ClusterWish(nodes=3, gpus_per_node=1, min_nodes=1)
+
+    def change(scene: ClusterScene) -> None:
+        scene.wait_step(2)
+        others.say("add")
+        awaited(lambda: world_sizes(scene) == [2, 3], PATIENCE_S)
+        others.say("drain")
+        awaited(lambda: world_sizes(scene) == [2, 3, 2], PATIENCE_S)
+        scene.supervisor.stop(STOP)
+
+    assert scene.play(plan_of(("one", 100000)), change) == 75
+    assert not scene.events("failure")
+    assert [event["decision"] for event in scene.events("decision")] == ["grow", "leave nodes"]
+    assert {worker["node"] for worker in scene.events("attempt_started")[2]["workers"]} == {"head", "node-1"}
+
+
+def test_a_run_shrinks_when_a_node_is_lost(scene, others):
+    scene.wish = ClusterWish(nodes=2, gpus_per_node=1, min_nodes=1)
+
+    def lose(scene: ClusterScene) -> None:
+        scene.wait_step(2)
+        used = [worker["node"] for worker in scene.events("attempt_started")[0]["workers"]]
+        assert len(set(used)) == 2
+        others.say("add")
+        others.say("kill")  # the one that is not used
+        others.say("kill")
+        awaited(lambda: len(world_sizes(scene)) >= 2, PATIENCE_S)
+        scene.supervisor.stop(STOP)
+
+    assert scene.play(plan_of(("one", 100000)), lose) == 75
+    assert world_sizes(scene)[-1] == 1
+    assert scene.events("failure")[0]["kind"] == "node_loss"

@@ -9,7 +9,7 @@ import pytest
 
 from launcher.storage.process_id import ProcessId
 from tests.orchestration.scenes import plan_of
-from tests.orchestration.test_run_without_ray import STOP, Scene
+from tests.orchestration.test_run_without_ray import PATIENCE_S, STOP, Scene
 from tests.orchestration.test_worker_process import awaited
 
 pytestmark = pytest.mark.slow
@@ -51,7 +51,7 @@ def test_a_run_under_ray_goes_to_its_end_and_leaves_nothing(scene):
         seen["folder"] = scene.supervisor.scratch
 
     assert scene.play(plan_of(("one", 30)), look) == 0
-    assert {"ray", "placement", "agents"} <= set(scene.events("startup_phases")[0]["phases"])
+    assert {"ray", "agents"} <= set(scene.events("startup_phases")[0]["phases"])
     assert len(seen["daemons"]) >= 3
     awaited(lambda: not any(process.alive() for process in seen["daemons"]))
     assert not ray_processes_of(seen["folder"])
@@ -70,13 +70,19 @@ def test_a_foreign_address_in_the_environment_is_not_followed(scene, monkeypatch
     assert scene.play(plan_of(("one", 2))) == 0
 
 
-def test_a_killed_agent_ends_the_run_and_its_workers(scene):
+def test_a_killed_agent_is_replaced_and_the_run_goes_on(scene):
+    seen = {}
+
     def kill(scene: RayScene) -> None:
         scene.wait_step(2)
-        os.kill(scene.daemons()[-1].pid, signal.SIGKILL)
+        seen["agent"] = scene.daemons()[-1]
+        os.kill(seen["agent"].pid, signal.SIGKILL)
+        awaited(lambda: len(scene.events("attempt_started")) == 2, PATIENCE_S)
+        assert scene.daemons()[-1] != seen["agent"]
+        scene.supervisor.stop(STOP)
 
-    assert scene.play(plan_of(("one", 100000)), kill) == 76
-    assert scene.events("failure")[0]["kind"] == "node_loss"
+    assert scene.play(plan_of(("one", 100000)), kill) == 75
+    assert [event["kind"] for event in scene.events("failure")] == ["node_loss"]
 
 
 def test_a_killed_controller_leaves_neither_workers_nor_ray(scene):
