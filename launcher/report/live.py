@@ -14,7 +14,7 @@ from rich.live import Live
 from launcher.report.fold import RunFold
 from launcher.report.panel import losses_of, panel, speed
 from launcher.report.restarts import Restart
-from launcher.report.words import duration, loss, plural
+from launcher.report.words import duration, loss, plural, reason
 
 LINE_EVERY_S = 5.0
 LINE_EVERY_STEPS = 10
@@ -99,7 +99,7 @@ class LineView:
             case "checkpoint_rejected":
                 return f"checkpoint of step {event['step']} REJECTED: {event['reason']}; taking the one before"
             case "stop_requested":
-                return f"stopping ({event['reason'].replace('stop_command', 'launcher stop')}): {_stopping(event)}"
+                return f"stopping ({reason(event)}): workers finish their step and save"
             case _:
                 return None
 
@@ -119,13 +119,6 @@ def step_line(fold: RunFold, event: dict[str, Any]) -> str:
         return f"step {event['step']}/{fold.steps}  {event['stage']}  left out: an amendment skips its rows"
     parts = [f"step {event['step']}/{fold.steps}", event["stage"], f"loss {loss(event['loss'])}", *speed(fold)]
     return "  ".join(parts) + ("" if event["applied"] else "  NOT APPLIED: the gradient norm is not finite")
-
-
-def _stopping(event: dict[str, Any]) -> str:
-    """Return what workers do about a request to stop."""
-    left = None if event["deadline"] is None else event["deadline"] - event["time"]
-    by = "" if left is None else f", within {duration(max(0.0, left))}"
-    return f"workers finish their step and save{by}"
 
 
 def _what_broke(restart: Restart) -> str:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from launcher.report.fold import RunFold
-from launcher.report.words import count, duration, loss, norm, plural, size
+from launcher.report.words import count, duration, loss, norm, plural, reason, size
 
 SHOWN_RESTARTS = 3
 """The latest; the journal has them all."""
@@ -42,6 +42,8 @@ def panel(fold: RunFold, *, alive: bool = True, now: float | None = None) -> Gro
     if fold.evaluations:
         latest = fold.evaluations[max(fold.evaluations)]
         rows.append(_labelled("holdout", f"{losses_of(latest)}  (step {latest['step']})"))
+    if alive and fold.stop and not fold.end:
+        rows.append(_labelled("stopping", f"{reason(fold.stop)}: workers finish their step and save"))
     if fold.committed_step is not None:
         ago = f", {duration(max(0.0, now - fold.committed_time))} ago" if now and fold.committed_time else ""
         rows.append(_labelled("saved", f"step {fold.committed_step}{ago}"))

@@ -1,6 +1,11 @@
 """How numbers are written for people: durations, counts, sizes, losses."""
 
+from typing import Any
+
 NOT_FINITE = "not finite"
+REASONS = {"stop_command": "launcher stop", "time_limit": "the allocation ends", "drain": "the node is taken away",
+           "orphaned": "nobody holds the workers any more", "controller": "the controller"}
+"""Why a run stops, where the journal's word says too little."""
 
 
 def duration(seconds: float) -> str:
@@ -37,6 +42,14 @@ def loss(value: float | None) -> str:
 def norm(value: float | None) -> str:
     """Return a gradient norm with three digits; None is one that is not finite."""
     return NOT_FINITE if value is None else f"{value:.3g}"
+
+
+def reason(event: dict[str, Any]) -> str:
+    """Return why a run was asked to stop, and how long it had."""
+    name: str = event["reason"]
+    told = REASONS.get(name, name)
+    within = None if event["deadline"] is None else max(0.0, event["deadline"] - event["time"])
+    return told if within is None else f"{told}, within {duration(within)}"
 
 
 def plural(number: int, word: str) -> str:

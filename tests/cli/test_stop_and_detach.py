@@ -81,6 +81,16 @@ def test_a_detached_run_is_looked_at_stopped_and_continued_from_other_terminals(
 
 
 @pytest.mark.slow
+def test_of_commands_that_start_a_run_at_the_same_time_one_does(desk):
+    started = [desk.start("run", "tiny.yaml", "--without-ray") for _ in range(3)]
+    told = [process.communicate(timeout=PATIENCE_S)[0] for process in started]
+    # The others came while it was at work, or when it had finished already.
+    assert sum("tiny finished: 3 steps" in output for output in told) == 1
+    assert all(process.returncode in (0, 2) for process in started)
+    assert [path.name for path in (desk.folder / "runs/tiny/attempts").iterdir()] == ["001"]
+
+
+@pytest.mark.slow
 def test_a_second_stop_does_not_wait_for_a_worker_that_hangs(desk):
     desk.environment["LAUNCHER_FAKE"] = json.dumps({"1": {"at": 3, "do": "hang"}})
     process = desk.start("run", "tiny.yaml", *LONG)

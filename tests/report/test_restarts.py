@@ -138,6 +138,13 @@ def test_a_controller_that_was_taken_for_dead_has_no_say_any_more():
     assert RunFold([*RECOVERED, *late]).status() == RunFold(RECOVERED).status()
 
 
+def test_a_stop_is_shown_with_its_reason_and_what_time_it_has():
+    asked = {**STOP, "reason": "stop_command", "deadline": 125.3}
+    told = "launcher stop, within 2 min 00 s"
+    assert f"stopping  {told}: workers finish their step and save" in drawn([*RECOVERED[:-1], {**asked, "attempt": 2}])
+    assert lines([*started(1, 1.0), asked])[-1] == f"stopping ({told}): workers finish their step and save"
+
+
 def test_what_was_interrupted_promises_nothing():
     console = Console(file=io.StringIO(), width=80, force_terminal=False)
     console.print(panel(RunFold(CRASHED), alive=False))
