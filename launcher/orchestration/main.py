@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from launcher.core.errors import FAILED, INFRASTRUCTURE, REFUSED, YIELDED, LauncherError, Unplannable
+from launcher.core.errors import FAILED, INFRASTRUCTURE, REFUSED, YIELDED, LauncherError, RunFailed, Unplannable
 from launcher.core.events import Failed, RunEnded, StopRequested
 from launcher.core.failure import FailureKind
 from launcher.core.recovery import Over, Trouble, decide, decision
@@ -122,6 +122,7 @@ def _record_breakdown(journal: Journal, error: Exception) -> int:
     traceback.print_exception(error)
     code = error.exit_code if isinstance(error, LauncherError) else FAILED
     kind = FailureKind.STARTUP if code in (INFRASTRUCTURE, REFUSED) else FailureKind.CONTROLLER_LOSS
+    kind = FailureKind.STORAGE if isinstance(error, RunFailed) else kind
     told = "" if isinstance(error, LauncherError) else "".join(traceback.format_exception(error))
     message = str(error) if isinstance(error, LauncherError) else f"{type(error).__name__}: {error}"
     failure = Failed.model_validate({"kind": kind, "rank": None, "node": None, "step": None, "message": message,

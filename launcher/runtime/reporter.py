@@ -13,7 +13,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from launcher.core.errors import Diverged, LauncherError, PlatformError, UserError
+from launcher.core.errors import Diverged, LauncherError, PlatformError, RunFailed, UserError
 from launcher.core.events import Event
 from launcher.core.failure import FailureKind, WorkerFailure
 from launcher.storage.mailbox import Mailbox
@@ -117,7 +117,7 @@ def kind_of(error: BaseException) -> FailureKind:
     # A missing package: transformers names the one that the recipe's attention or adapter needs.
     if isinstance(error, UserError | ImportError):
         return FailureKind.BAD_INPUT
-    if isinstance(error, OSError | PlatformError) and not isinstance(error, ConnectionError):
+    if isinstance(error, OSError | PlatformError | RunFailed) and not isinstance(error, ConnectionError):
         return FailureKind.STORAGE
     return FailureKind.WORKER_CRASH
 

@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from launcher.core.errors import PlatformError
+from launcher.core.errors import RunFailed
 from launcher.core.manifest import Area, FileIndex, Manifest, Piece, RankFile
 from launcher.storage.checkpoint_folder import (
     MANIFEST,
@@ -121,13 +121,14 @@ class Checkpoints:
         """Return the newest step with a manifest and files of the right sizes; None if none was ever committed.
 
         `saved` is the step that was committed last, as the journal has it: it must not be missed in silence. What is
-        not whole is put aside and told. Raises PlatformError if nothing whole is left, or something cannot be read.
+        not whole is put aside and told. Raises RunFailed if nothing whole is left, PlatformError if something
+        cannot be read.
         """
         self._put_aside_without_manifest(rejected)
         found = self.committed()
         aside = {name.rpartition("-")[0] for name in self.rejected()}
         if saved is not None and not found and not aside:
-            raise PlatformError(GONE.format(step=saved, folder=self._folder))
+            raise RunFailed(GONE.format(step=saved, folder=self._folder))
         if saved is not None and saved not in found and _name(saved) not in aside:
             rejected(saved, "it is not there any more")
         for step in found:
@@ -137,7 +138,7 @@ class Checkpoints:
                 self.reject(step)
                 rejected(step, str(error))
         if found or aside:
-            raise PlatformError(NOTHING_LEFT)
+            raise RunFailed(NOTHING_LEFT)
         return None
 
     def index(self, step: int, file: RankFile) -> FileIndex:

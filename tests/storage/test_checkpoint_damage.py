@@ -12,7 +12,7 @@ import pytest
 
 from launcher.core.cursor import Cursor
 from launcher.core.document import fingerprint
-from launcher.core.errors import PlatformError
+from launcher.core.errors import PlatformError, RunFailed
 from launcher.core.manifest import Manifest, Piece
 from launcher.storage.checkpoints import Checkpoints
 from launcher.storage.run_dir import RunDir
@@ -129,9 +129,9 @@ def test_a_manifest_of_another_run_is_not_believed(tmp_path: Path, checkpoints: 
 def test_a_run_that_saved_never_begins_again_in_silence(checkpoints: Checkpoints) -> None:
     for step in (4, 8):
         blank(checkpoints.folder(step) / MANIFEST)
-    with pytest.raises(PlatformError, match="no checkpoint of this run can be read"):
+    with pytest.raises(RunFailed, match="no checkpoint of this run can be read"):
         checkpoints.newest(lambda step, reason: None)
-    with pytest.raises(PlatformError, match="no checkpoint of this run can be read"):
+    with pytest.raises(RunFailed, match="no checkpoint of this run can be read"):
         checkpoints.newest(lambda step, reason: None)
 
 
@@ -141,7 +141,7 @@ def test_a_checkpoint_that_is_gone_is_missed(checkpoints: Checkpoints) -> None:
     assert checkpoints.newest(lambda step, reason: told.append((step, reason)), 8) == 4
     assert told == [(8, "it is not there any more")]
     shutil.rmtree(checkpoints.folder(4).parent)
-    with pytest.raises(PlatformError, match=r"saved its state after step 8, and in .* no checkpoint any more"):
+    with pytest.raises(RunFailed, match=r"saved its state after step 8, and in .* no checkpoint any more"):
         checkpoints.newest(lambda step, reason: None, 8)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import torch
 
-from launcher.core.errors import PlatformError
+from launcher.core.errors import PlatformError, RunFailed
 from launcher.core.manifest import FileIndex, Manifest, Piece, RankFile
 from launcher.core.slices import missing
 from launcher.runtime.checkpoint.state import EngineState, Flat
@@ -35,7 +35,7 @@ class Loader:
     def load_newest(self, step: int, rejected: Rejected) -> Manifest:
         """Load the checkpoint of `step`, else the newest good one before it. Called by all ranks.
 
-        Raises PlatformError if there is none: a run that has saved never starts from nothing by itself.
+        Raises RunFailed if there is none: a run that has saved never starts from nothing by itself.
         """
         at = step
         while True:
@@ -62,7 +62,7 @@ class Loader:
             rejected(step, reason)
             found = next((str(left) for left in self._checkpoints.committed() if left < step), "none")
         if (found := self._exchange.first(found)) == "none":
-            raise PlatformError(NOTHING_LEFT)
+            raise RunFailed(NOTHING_LEFT)
         return int(found)
 
     def _try(self, step: int) -> tuple[Manifest | None, str, str]:
