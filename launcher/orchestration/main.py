@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from launcher.core.errors import FAILED, INFRASTRUCTURE, REFUSED, YIELDED, LauncherError, RunFailed, Unplannable
+from launcher.core.errors import FAILED, INFRASTRUCTURE, REFUSED, YIELDED, LauncherError, PlatformError, RunFailed, Unplannable
 from launcher.core.events import Failed, RunEnded, StopRequested
 from launcher.core.failure import FailureKind
 from launcher.core.recovery import Over, Trouble, decide, decision
@@ -72,6 +72,12 @@ def work(go: Go, requests: Requests, placement: Placement) -> int:
     except PlacementLost as error:
         # Not the end: the supervisor starts another controller, which brings everything up anew.
         traceback.print_exception(error)
+        return AGAIN
+    except PlatformError as error:
+        if not go.revived:
+            return _record_breakdown(attempts.journal, error)
+        # The run has worked here before: what is gone may come back, for as long as the budget lasts.
+        attempts.record(Failed(kind=FailureKind.STARTUP, rank=None, node=None, step=None, message=str(error)))
         return AGAIN
     except Exception as error:
         return _record_breakdown(attempts.journal, error)
