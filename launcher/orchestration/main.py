@@ -14,7 +14,16 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from launcher.core.errors import FAILED, INFRASTRUCTURE, REFUSED, YIELDED, LauncherError, PlatformError, RunFailed, Unplannable
+from launcher.core.errors import (
+    FAILED,
+    INFRASTRUCTURE,
+    REFUSED,
+    YIELDED,
+    LauncherError,
+    PlatformError,
+    RunFailed,
+    Unplannable,
+)
 from launcher.core.events import Failed, RunEnded, StopRequested
 from launcher.core.failure import FailureKind
 from launcher.core.recovery import Over, Trouble, decide, decision
