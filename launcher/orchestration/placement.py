@@ -9,10 +9,10 @@ from typing import Protocol
 
 from launcher.core.attempt import AttemptPlan
 from launcher.core.errors import PlatformError
-from launcher.orchestration.node_agent import Agent, NodeAgent
+from launcher.orchestration.node_agent import ORPHAN_GRACE_S, Agent, NodeAgent
 from launcher.orchestration.requests import Go
 from launcher.orchestration.startup import Stopwatch
-from launcher.storage.process_id import ProcessId
+from launcher.storage.process_id import ProcessId, leave
 
 
 class PlacementLost(PlatformError):
@@ -68,8 +68,10 @@ class HerePlacement:
         placed = settled(wanted)
         old = [process for processes in wanted.old.values() for process in processes]
         with stopwatch.phase("agents"):
-            if self._began or old:
+            if self._began:
                 self._agent.start(placed.world_size, placed.threads, placed.device, old)
+            else:
+                leave(old, ORPHAN_GRACE_S)
         self._began = True
         return [self._agent], placed
 

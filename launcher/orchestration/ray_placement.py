@@ -16,12 +16,12 @@ from launcher.core.attempt_planning import plan_attempt
 from launcher.core.errors import PlatformError, UserError
 from launcher.orchestration import ray_cluster
 from launcher.orchestration.gang import AgentLost
-from launcher.orchestration.node_agent import Agent, NodeAgent
+from launcher.orchestration.node_agent import ORPHAN_GRACE_S, Agent, NodeAgent
 from launcher.orchestration.placement import PlacementLost, Surroundings, Wanted, settled
 from launcher.orchestration.ray_agent import RemoteAgent
 from launcher.orchestration.requests import Requests
 from launcher.orchestration.startup import Stopwatch
-from launcher.storage.process_id import ProcessId, children, descendants
+from launcher.storage.process_id import ProcessId, children, descendants, leave
 
 RAY_PROCESSES = "ray.json"
 """In the scratch folder: what the supervisor ends if the controller dies without ending it."""
@@ -45,9 +45,8 @@ class EmbeddedPlacement:
         placed = settled(wanted)
         old = [process for processes in wanted.old.values() for process in processes]
         if self._agent is None:
+            leave(old, ORPHAN_GRACE_S)
             self._begin(placed, stopwatch)
-            if old:
-                self._start(placed, old)
         else:
             with stopwatch.phase("agents"):
                 self._start(placed, old)

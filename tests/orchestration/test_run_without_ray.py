@@ -188,6 +188,21 @@ def test_another_controller_goes_on_where_one_was_killed(scene):
     assert scene.ended() == ("finished", 0)
 
 
+def test_a_run_that_is_continued_uses_the_workers_that_are_there_already(scene):
+    with scene.supervisor as supervisor:
+        supervisor.go(scene.go(plan_of(("one", 100000))))
+        scene.wait_step(2)
+        supervisor.stop(STOP)
+        awaited(lambda: supervisor.exit_code() is not None, PATIENCE_S)
+    again = Supervisor(scene.mode, slots=2)
+    with again as supervisor:
+        awaited(lambda: len(found := list(supervisor.scratch.glob("worker-*/process.json"))) == 2 and found, PATIENCE_S)
+        there = {ProcessId.from_json(path.read_bytes()).pid for path in supervisor.scratch.glob("worker-*/process.json")}
+        supervisor.go(scene.go(plan_of(("one", 100000))).model_copy(update={"attempt": 2}))
+        awaited(lambda: len(scene.events("attempt_started")) == 2, PATIENCE_S)
+    assert {worker["pid"] for worker in scene.events("attempt_started")[1]["workers"]} == there
+
+
 def test_workers_leave_by_themselves_when_nobody_holds_them(scene):
     with scene.supervisor as supervisor:
         supervisor.go(go_of(scene.run.path, plan_of(("one", 100000))))
