@@ -179,6 +179,23 @@ def checkpoints_command(
     checkpoints(run, verify=verify, as_json=as_json)
 
 
+@app.command("drill")
+def drill_command(
+    recipe: RecipeArgument, workers: WorkersOption = None, overrides: SetOption = None, cache: CacheOption = None,
+    without_ray: WithoutRayOption = False, as_json: JsonOption = False,
+    every_way: Annotated[bool, typer.Option("--all", help="Also what takes longer: twice, while loading, the command "
+                                            "itself.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the runs and what they printed.")] = False,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Hurt at the moments of another drill.")
+                    ] = None,
+) -> None:
+    """Run a recipe small, hurt it in every way in turn, and compare with the run that was not hurt."""
+    from launcher.cli.drill import DrillOptions, drill
+
+    drill(recipe, DrillOptions(tuple(overrides or ()), workers, cache, without_ray, every_way, keep, seed),
+          as_json=as_json)
+
+
 @app.command("schema")
 def schema_command() -> None:
     """Print the recipe's JSON Schema, for editors."""

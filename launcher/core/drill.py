@@ -1,0 +1,95 @@
+"""What a drill asks of a run that was hurt: to be the run that was not. Pure.
+
+Decides how short the recipe is made, and what counts as the same. Starting and hurting is `orchestration.drill`,
+finding whom to hurt `orchestration.faults`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from launcher.core.ledger import surviving
+
+TRAINING_S = 8.0
+"""Of training in each run: enough for something to happen at any moment of it, and with its start not 20 seconds."""
+LEAST_STEPS, MOST_STEPS = 12, 400
+"""Of all stages together."""
+SAVES = 10
+"""Checkpoints in all, about."""
+
+Event = dict[str, Any]
+
+
+def shortened(stages: int, steps: int, every: int) -> tuple[str, ...]:
+    """Return the overrides that make a recipe short: steps of each stage, and between its checkpoints."""
+    lengths = [f"stages.{number}.length.steps={steps}" for number in range(stages)]
+    # Holdouts are still measured before the first step and at stage ends.
+    return *lengths, f"checkpoint.every={every} steps", f"evaluate.every={stages * steps + 1} steps"
+
+
+def lengths_for(stages: int, step_s: float) -> tuple[int, int]:
+    """Return steps of each stage, and between checkpoints, for steps that take so long."""
+    steps = min(MOST_STEPS, max(LEAST_STEPS, round(TRAINING_S / max(step_s, 1e-3))))
+    return max(2, steps // stages), max(1, steps // SAVES)
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """How a run went on after it was hurt."""
+
+    found_s: float | None
+    """Until it was noticed."""
+    restarted_s: float | None
+    """Until the next attempt's first step was done."""
+    redone: int | None
+    """Steps done a second time."""
+
+
+def first_step_after(events: Iterable[Event], attempt: int) -> Event | None:
+    """Return the first step that an attempt after this one did itself."""
+    return next((event for event in events if event["event"] == "step" and event["attempt"] > attempt
+                 and not event.get("recovered")), None)
+
+
+def last_step_of(events: Iterable[Event], attempt: int) -> int:
+    """Return the furthest step that was done up to the end of an attempt."""
+    return max((event["step"] for event in events if event["event"] == "step" and
+                (event["attempt"] <= attempt or event.get("recovered"))), default=0)
+
+
+def recovery(events: Sequence[Event], attempt: int, hurt: float, gone: float | None) -> Recovery:
+    """Return how a run went on whose attempt was hurt at a moment; `gone` is when its controller was seen to be.
+
+    A stop that was asked for, or a failure, is found when it stands in the journal.
+    """
+    told = [float(event["time"]) for event in events if event["time"] >= hurt and event["attempt"] == attempt
+            and event["event"] in ("failure", "stop_requested")]
+    seen = [*told, *([] if gone is None else [gone])]
+    found = min(seen) - hurt if seen else None
+    first = first_step_after(events, attempt)
+    if first is None:
+        return Recovery(found, None, None)
+    return Recovery(found, first["time"] - hurt, max(0, last_step_of(events, attempt) - first["step"] + 1))
+
+
+def differences(whole: Sequence[Event], hurt: Sequence[Event]) -> list[str]:
+    """Return where the steps and evaluations that count differ; nothing if the runs are the same."""
+    found = [*_compared("step", _steps(whole), _steps(hurt)),
+             *_compared("evaluation at step", _evaluations(whole), _evaluations(hurt))]
+    ends = [event["exit_code"] for event in hurt if event["event"] == "run_ended"]
+    return found if ends[-1:] == [0] else [*found, "the run did not finish"]
+
+
+def _compared(what: str, whole: Mapping[int, object], hurt: Mapping[int, object]) -> list[str]:
+    wrong = [step for step in sorted({*whole, *hurt}) if whole.get(step) != hurt.get(step)]
+    return [f"{what} {wrong[0]} is the first of {len(wrong)} that differ or are missing"] if wrong else []
+
+
+def _steps(events: Sequence[Event]) -> dict[int, object]:
+    return {event["step"]: (event["loss"], event["learning_rate"], event["grad_norm"], event["rows_digest"],
+                            event["applied"]) for event in surviving(events)}
+
+
+def _evaluations(events: Sequence[Event]) -> dict[int, object]:
+    return {event["step"]: {name: source["loss"] for name, source in event["sources"].items()}
+            for event in events if event["event"] == "evaluation"}

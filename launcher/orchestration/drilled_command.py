@@ -1,0 +1,107 @@
+"""One `launcher run` of a drill, seen from outside: its journal, its exit code, everybody who belongs to it.
+
+Waits for what must come, and ends everything when that is over. Whom to hurt is `orchestration.faults`, why
+`orchestration.drill`.
+"""
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from launcher.core.errors import PlatformError
+from launcher.orchestration.faults import LivingRun, command_line
+from launcher.storage.journal import read_journal
+from launcher.storage.process_id import ProcessId, leave, process_id, wait_gone
+from launcher.storage.run_dir import RunDir
+
+POLL_S = 0.03
+LIMIT_S = 300.0
+"""For anything to happen: with steps that take seconds and a loaded machine, with room."""
+GONE_S = 15.0
+"""For the processes of a run after its command's end: the time that orphans give themselves, and five seconds."""
+
+
+class NotRight(PlatformError):
+    """A run did what it must not do."""
+
+
+class Command:
+    """One `launcher run` at work."""
+
+    def __init__(self, arguments: Sequence[str], run: RunDir, log: Path) -> None:
+        with log.open("ab") as output:
+            # Of a session of its own: a terminal's Ctrl-C is the drill's to answer.
+            self._child = subprocess.Popen([sys.executable, "-m", "launcher.cli.main", *arguments], stdout=output,
+                                           stderr=output, stdin=subprocess.DEVNULL, start_new_session=True)
+        self.run, self._log = run, log
+        self.living = LivingRun(run, process_id(self._child.pid))
+        self.family: dict[int, ProcessId] = {}
+        """Everybody who was ever seen."""
+        self.scratches: set[Path] = set()
+        self.controller_gone: float | None = None
+        """When the one that was watched was seen to be."""
+        self._watched: ProcessId | None = None
+        self._looked = 0.0
+
+    def watch_controller(self) -> None:
+        """Notice from now on when the present controller is gone."""
+        self._watched, self.controller_gone = self.living.controller(), None
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return the run's journal."""
+        return list(read_journal(self.run))
+
+    def exit_code(self) -> int | None:
+        """Return how the command ended, or None."""
+        return self._child.poll()
+
+    def until(self, condition: Callable[[], Any], what: str, *, may_end: bool = False) -> None:
+        """Wait for a condition. Raises NotRight if it does not come, or the command ends before."""
+        deadline = time.monotonic() + LIMIT_S
+        while not condition():
+            if not may_end and self.exit_code() is not None and not condition():
+                raise NotRight(f"{what}: the command ended with {self.exit_code()} before; {self.said()}")
+            if time.monotonic() > deadline:
+                raise NotRight(f"{what}: nothing of it within {LIMIT_S:.0f} s")
+            self.look()
+            if self._watched and self.controller_gone is None and not self._watched.state():
+                # A process that ended is there until its parent has noticed.
+                self.controller_gone = time.time()
+            time.sleep(POLL_S)
+
+    def look(self, *, now: bool = False) -> None:
+        """Remember who belongs to the run: a child whose parent dies is nobody's."""
+        if now or time.monotonic() - self._looked > 0.5:
+            self.family |= {each.pid: each for each in self.living.family()}
+            scratch = self.living.scratch()
+            self.scratches |= {scratch} if scratch else set()
+            self._looked = time.monotonic()
+
+    def said(self) -> str:
+        """Return the end of what the command printed."""
+        return self._log.read_text(errors="replace")[-1500:]
+
+    def left(self) -> list[str]:
+        """Wait until nothing of the run is left; return what stays nevertheless."""
+        stay = wait_gone(self.family.values(), GONE_S)
+        return [*(f"process {each.pid} is left: {' '.join(command_line(each))[:60]}" for each in stay),
+                *(f"folder {folder} is left" for folder in self.scratches if folder.exists())]
+
+    def end(self) -> None:
+        """End everything by force, whatever state it is in."""
+        self.look(now=True)
+        # The command first: it would start another controller.
+        for each in (self.living.command, *self.family.values()):
+            each.kill()
+        self._child.wait()
+        leave(self.family.values(), 0.0)
+        for folder in self.scratches:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def latest(self, event: str, field: str) -> int:
+        """Return the highest number that a field of an event has had; 0 before the first."""
+        return max((each[field] for each in self.events() if each["event"] == event), default=0)

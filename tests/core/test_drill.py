@@ -1,0 +1,52 @@
+"""What a drill calls the same run, and how it tells what happened in between."""
+
+from typing import Any
+
+from launcher.core.drill import Recovery, differences, lengths_for, recovery, shortened
+
+
+def step(number: int, attempt: int = 1, *, time: float = 0.0, loss: float = 1.0, **more: Any) -> dict[str, Any]:
+    return {"event": "step", "step": number, "attempt": attempt, "time": time, "loss": loss, "learning_rate": 0.1,
+            "grad_norm": 1.0, "rows_digest": f"d{number}", "applied": True, **more}
+
+
+def started(attempt: int, resume: int | None) -> dict[str, Any]:
+    return {"event": "attempt_started", "attempt": attempt, "resume": resume, "time": 0.0}
+
+
+ENDED = {"event": "run_ended", "exit_code": 0, "attempt": 1, "time": 99.0}
+WHOLE = [started(1, None), step(1), step(2), step(3), ENDED]
+
+
+def test_a_run_that_redid_a_step_is_the_run_that_did_not():
+    assert differences(WHOLE, [started(1, None), step(1), step(2), started(2, 1), step(2, 2), step(3, 2), ENDED]) == []
+
+
+def test_a_loss_that_is_another_one_in_the_last_bit_is_told_with_its_step():
+    hurt = [started(1, None), step(1), step(2, loss=1.0000000000000002), step(3), ENDED]
+    assert differences(WHOLE, hurt) == ["step 2 is the first of 1 that differ or are missing"]
+
+
+def test_a_run_that_lacks_an_evaluation_or_its_end_is_another():
+    evaluation = {"event": "evaluation", "step": 3, "sources": {"sums": {"loss": 2.0}}, "time": 0.0, "attempt": 1}
+    assert differences([*WHOLE, evaluation], WHOLE[:-1]) == [
+        "evaluation at step 3 is the first of 1 that differ or are missing", "the run did not finish"]
+
+
+def test_a_failure_is_found_when_it_is_journalled_and_over_with_the_next_attempt_s_step():
+    events = [step(8, time=10.0), step(9, time=11.0), {"event": "failure", "attempt": 1, "time": 12.5},
+              started(2, 6), step(7, 2, time=16.0)]
+    assert recovery(events, 1, 12.0, None) == Recovery(0.5, 4.0, 3)
+
+
+def test_a_controller_that_is_gone_tells_nothing_itself_and_steps_it_did_not_journal_are_not_redone():
+    events = [step(8, time=10.0), started(2, 9), step(9, 2, time=11.0, recovered=True), step(10, 2, time=20.0)]
+    assert recovery(events, 1, 12.0, 12.25) == Recovery(0.25, 8.0, 0)
+
+
+def test_a_drill_s_run_is_short_whatever_a_step_takes():
+    assert lengths_for(3, 0.1) == (26, 8)
+    assert lengths_for(2, 60.0) == (6, 1)
+    assert lengths_for(1, 0.0) == (400, 40)
+    assert shortened(2, 6, 1) == ("stages.0.length.steps=6", "stages.1.length.steps=6", "checkpoint.every=1 steps",
+                                  "evaluate.every=13 steps")
