@@ -138,6 +138,8 @@ def _move_on(state: State, seen: Observation, patience: Patience) -> Transition:
             # They are stopping already; only what follows is another thing now.
             until = seen.stop.deadline or seen.now + patience.drain_s
             return Transition(Draining(progress, until), (Record(seen.stop), Drain(seen.stop)))
+        case Draining(progress, until) if seen.stop and seen.stop.deadline and seen.stop.deadline < until:
+            return Transition(replace(state, until=seen.stop.deadline), (Record(seen.stop), Drain(seen.stop)))
         case Draining(progress, until) if seen.now > until:
             return _late(state, seen, patience)
         case _:

@@ -150,5 +150,7 @@ class Controller:
     def _record(self, event: Event | dict[str, object]) -> None:
         if isinstance(event, RunEnded):
             self._ended = event
+        if self._requests.fenced:
+            return  # Another command works on the run, and its journal has one writer.
         name = event["event"] if isinstance(event, dict) else event.model_dump()["event"]
         self._attempts.record(event, durable=name in DURABLE)

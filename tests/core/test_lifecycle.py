@@ -147,6 +147,14 @@ def test_a_drain_that_misses_its_deadline_is_ended():
     assert isinstance(story.see(after=10).state, s.Yielded)
 
 
+def test_a_deadline_that_comes_nearer_counts():
+    story = Story().running().see(stop=STOP)
+    sooner = StopRequested(reason="signal", deadline=story.now + 5)
+    story.see(stop=sooner)
+    assert story.actions[-1] == s.Drain(sooner)
+    assert isinstance(story.see(stop=sooner, after=6).state, s.Yielded)
+
+
 def test_a_failure_is_answered_by_another_attempt_at_once():
     story = Story().running().see([step(4)], codes=(-9, None))
     assert isinstance(story.state, s.Failing)

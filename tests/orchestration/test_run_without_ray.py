@@ -197,7 +197,8 @@ def test_a_run_that_is_continued_uses_the_workers_that_are_there_already(scene):
     again = Supervisor(scene.mode, slots=2)
     with again as supervisor:
         awaited(lambda: len(found := list(supervisor.scratch.glob("worker-*/process.json"))) == 2 and found, PATIENCE_S)
-        there = {ProcessId.from_json(path.read_bytes()).pid for path in supervisor.scratch.glob("worker-*/process.json")}
+        mailboxes = supervisor.scratch.glob("worker-*/process.json")
+        there = {ProcessId.from_json(path.read_bytes()).pid for path in mailboxes}
         supervisor.go(scene.go(plan_of(("one", 100000))).model_copy(update={"attempt": 2}))
         awaited(lambda: len(scene.events("attempt_started")) == 2, PATIENCE_S)
     assert {worker["pid"] for worker in scene.events("attempt_started")[1]["workers"]} == there
