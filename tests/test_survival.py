@@ -4,16 +4,18 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
-SHORT = ("stages.0.length.steps=6", "stages.1.length.steps=6", "stages.2.length.steps=108", "checkpoint.every=2 steps")
+from launcher.core.drill import shortened
+from launcher.orchestration.drill import Drill
+from launcher.orchestration.faults import fault
+
 LIMIT_S = 240
 
 
@@ -41,42 +43,56 @@ def steps(folder: Path, name: str) -> dict[int, tuple[object, ...]]:
             for event in journal(folder, name) if event["event"] == "step"}
 
 
-def begin(name: str) -> tuple[str, ...]:
-    options = [part for each in SHORT for part in ("--set", each)]
-    return ("run", "quickstart", "--run-dir", name, "--without-ray", *options)
+@pytest.fixture(scope="module")
+def drill(tmp_path_factory: pytest.TempPathFactory) -> Drill:
+    """Return the shipped recipe made short, with its unbroken run done."""
+    folder = tmp_path_factory.mktemp("drill")
+    options = [part for each in shortened(3, 16, 3) for part in ("--set", each)]
+    drill = Drill(folder, "quickstart", ["--cache", str(folder / "cache"), *options])
+    drill.unbroken("whole")
+    return drill
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_run_whose_worker_is_killed_goes_on_and_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
-    whole = launcher(tmp_path, *begin("whole"))
-    assert whole.returncode == 0, whole.stderr
-    with subprocess.Popen(command(tmp_path, *begin("hurt")), cwd=tmp_path, env=environment(tmp_path),
-                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
-        deadline = time.monotonic() + LIMIT_S
-        while not any(event["event"] == "checkpoint_committed" and event["step"] >= 8
-                      for event in journal(tmp_path, "hurt")):
-            assert time.monotonic() < deadline and running.poll() is None
-            time.sleep(0.02)
-        started = next(event for event in journal(tmp_path, "hurt") if event["event"] == "attempt_started")
-        os.kill(started["workers"][1]["pid"], signal.SIGKILL)
-        assert running.wait(LIMIT_S) == 1
-    resumed = launcher(tmp_path, "resume", "hurt", "--without-ray")
-    assert resumed.returncode == 0, resumed.stderr
-    attempts = [event for event in journal(tmp_path, "hurt") if event["event"] == "attempt_started"]
-    assert attempts[1]["resume"] >= 8 and attempts[1]["resume"] % 2 == 0
-    assert steps(tmp_path, "hurt") == steps(tmp_path, "whole")
-    for name in ("model.safetensors", "config.json"):
-        assert (tmp_path / "hurt/model" / name).read_bytes() == (tmp_path / "whole/model" / name).read_bytes()
-    proof = launcher(tmp_path, "checkpoints", "hurt", "--verify")
-    assert proof.returncode == 0 and "120 steps of 120" in proof.stdout, proof.stdout + proof.stderr
-    listed = json.loads(launcher(tmp_path, "checkpoints", "hurt", "--json").stdout)
+@pytest.mark.parametrize("names", [("a rank killed", "the controller killed"), ("the node's agent killed",)],
+                         ids=["rank and controller", "agent"])
+def test_a_run_that_is_hurt_goes_on_by_itself_to_the_same_end(drill: Drill, names: tuple[str, ...]) -> None:
+    trials = drill.hurt("-".join(names).replace(" ", "_"), "whole", [fault(name) for name in names], Random(5))
+    assert [trial.done for trial in trials] == list(names)
+    for trial in trials:
+        assert not trial.problems
+        assert trial.recovery.found_s is not None and trial.recovery.found_s < 10.0
+        # Three steps between checkpoints, of which one may be under way.
+        assert trial.recovery.redone is not None and trial.recovery.redone <= 6
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_weights_and_losses_that_are_others_are_noticed_by_a_drill(drill: Drill) -> None:
+    other = drill.run_dir("other")
+    shutil.copytree(drill.run_dir("whole").path, other.path)
+    assert drill.compared("whole", "other") == []
+    model = other.path / "model/model.safetensors"
+    model.write_bytes(model.read_bytes()[:-1] + b"!")
+    text = (other.path / "journal.jsonl").read_text()
+    digest = next(json.loads(line)["rows_digest"] for line in text.splitlines() if '"step": 7' in line)
+    (other.path / "journal.jsonl").write_text(text.replace(digest, digest[::-1]))
+    problems = drill.compared("whole", "other")
+    assert any("weights" in problem for problem in problems) and any("ledger" in problem for problem in problems)
+    assert any("step 7" in problem for problem in problems)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_what_the_ledger_names_last_and_is_gone_is_told(drill: Drill) -> None:
+    listed = json.loads(launcher(drill.folder, "checkpoints", "whole", "--json").stdout)
     assert [(row["step"], row["kind"]) for row in listed if row["kind"] != "periodic"] == [
-        (6, "stage"), (12, "stage"), (120, "final")]
+        (16, "stage"), (32, "stage"), (48, "final")]
     assert len(listed) == 5, "two passing ones are kept besides those at stage ends"
-    shutil.rmtree(tmp_path / "hurt/checkpoints")
-    lost = launcher(tmp_path, "checkpoints", "hurt", "--verify")
-    assert lost.returncode == 1 and "the checkpoint of step 120, which the journal names last, is gone" in lost.stdout
+    shutil.copytree(drill.folder / "whole", drill.folder / "lost", ignore=shutil.ignore_patterns("checkpoints"))
+    lost = launcher(drill.folder, "checkpoints", "lost", "--verify")
+    assert lost.returncode == 1 and "the checkpoint of step 48, which the journal names last, is gone" in lost.stdout
 
 
 @pytest.mark.slow

@@ -139,6 +139,8 @@ def _interrupted_by_signals() -> Generator[None]:
     """Let a signal end the drill as Ctrl-C does, through everything that ends what it started."""
 
     def interrupt(_number: int, _frame: object) -> None:
+        for number in SIGNALS:  # Ending everything takes seconds, and is not to be interrupted itself.
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
     before = {number: signal.signal(number, interrupt) for number in SIGNALS}

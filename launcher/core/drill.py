@@ -52,9 +52,14 @@ def first_step_after(events: Iterable[Event], attempt: int) -> Event | None:
 
 
 def last_step_of(events: Iterable[Event], attempt: int) -> int:
-    """Return the furthest step that was done up to the end of an attempt."""
-    return max((event["step"] for event in events if event["event"] == "step" and
-                (event["attempt"] <= attempt or event.get("recovered"))), default=0)
+    """Return the furthest step that was done before a later attempt's first, journalled in time or recovered."""
+    furthest = 0
+    for event in events:
+        if event["event"] == "step":
+            if event["attempt"] > attempt and not event.get("recovered"):
+                break
+            furthest = max(furthest, event["step"])
+    return furthest
 
 
 def recovery(events: Sequence[Event], attempt: int, hurt: float, gone: float | None) -> Recovery:

@@ -17,6 +17,7 @@ from random import Random
 from typing import Any
 
 from launcher.core.drill import Recovery, differences, first_step_after, recovery
+from launcher.core.errors import REFUSED, UserError
 from launcher.orchestration.drilled_command import LIMIT_S, Command, NotRight
 from launcher.orchestration.faults import Fault
 from launcher.storage.journal import read_journal
@@ -41,26 +42,28 @@ class Drill:
     """Runs of one recipe in one folder."""
 
     def __init__(self, folder: Path, recipe: str, options: Sequence[str]) -> None:
-        self._folder, self._recipe, self._options = folder, recipe, tuple(options)
+        self.folder, self._recipe, self._options = folder, recipe, tuple(options)
 
     def run_dir(self, name: str) -> RunDir:
         """Return where a run lies."""
-        return RunDir(self._folder / name)
+        return RunDir(self.folder / name)
 
     @contextmanager
     def begun(self, name: str) -> Iterator[Command]:
         """Give the command; whatever happens inside, nothing of it is left."""
-        arguments = ("run", self._recipe, "--run-dir", str(self._folder / name), *self._options)
-        command = Command(arguments, self.run_dir(name), self._folder / f"{name}.log")
+        arguments = ("run", self._recipe, "--run-dir", str(self.folder / name), *self._options)
+        command = Command(arguments, self.run_dir(name), self.folder / f"{name}.log")
         try:
             yield command
         finally:
             command.end()
 
     def unbroken(self, name: str) -> list[dict[str, Any]]:
-        """Run to the end without hurting; return the journal. Raises NotRight if it does not finish."""
+        """Run to the end without hurting; return the journal. Raises UserError or NotRight if it does not finish."""
         with self.begun(name) as command:
             command.until(lambda: command.exit_code() is not None, "the end of the unbroken run", may_end=True)
+            if command.exit_code() == REFUSED:
+                raise UserError(command.said().strip().removeprefix("launcher: "))
             if command.exit_code() != 0:
                 raise NotRight(f"the unbroken run ended with {command.exit_code()}: {command.said()}")
             return command.events()

@@ -15,7 +15,7 @@ from typing import Any
 from launcher.core.errors import PlatformError
 from launcher.orchestration.faults import LivingRun, command_line
 from launcher.storage.journal import read_journal
-from launcher.storage.process_id import ProcessId, leave, process_id, wait_gone
+from launcher.storage.process_id import ProcessId, descendants, leave, process_id, wait_gone
 from launcher.storage.run_dir import RunDir
 
 POLL_S = 0.03
@@ -94,11 +94,14 @@ class Command:
     def end(self) -> None:
         """End everything by force, whatever state it is in."""
         self.look(now=True)
-        # The command first: it would start another controller.
-        for each in (self.living.command, *self.family.values()):
-            each.kill()
+        self.living.command.kill()  # First: it would start another controller.
         self._child.wait()
-        leave(self.family.values(), 0.0)
+        left = [each for each in self.family.values() if each.alive()]
+        while left:
+            # Those above before those below, which whoever starts processes could replace.
+            below = [child for each in left for child in descendants(each)]
+            leave(left, 0.0)
+            left = [each for each in below if each.alive()]
         for folder in self.scratches:
             shutil.rmtree(folder, ignore_errors=True)
 

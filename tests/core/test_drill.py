@@ -44,6 +44,13 @@ def test_a_controller_that_is_gone_tells_nothing_itself_and_steps_it_did_not_jou
     assert recovery(events, 1, 12.0, 12.25) == Recovery(0.25, 8.0, 0)
 
 
+def test_what_is_recovered_of_a_later_attempt_was_not_done_by_an_earlier_one():
+    events = [started(1, None), started(2, None), step(1, 2, time=20.0), started(3, 2), step(2, 3, recovered=True),
+              step(3, 3, time=30.0)]
+    assert recovery(events, 1, 12.0, None) == Recovery(None, 8.0, 0)
+    assert recovery(events, 2, 22.0, None) == Recovery(None, 8.0, 0)
+
+
 def test_a_drill_s_run_is_short_whatever_a_step_takes():
     assert lengths_for(3, 0.1) == (26, 8)
     assert lengths_for(2, 60.0) == (6, 1)
