@@ -139,15 +139,14 @@ class Strike:
 
 def _strike(command: Command, fault: Fault, span: int, chance: Random) -> Strike:
     """Hurt a run at a random moment, at the latest after so many steps."""
-    begun = command.latest("attempt_started", "attempt")
-    loading = fault.moment == "loading"
-    if loading:
-        command.until(lambda: command.latest("attempt_started", "attempt") > 0, "the beginning of an attempt")
+    command.until(command.living.workers, "the beginning of an attempt")
+    if fault.moment == "loading":
         time.sleep(chance.uniform(0.0, LOADING_S))
     else:
-        done = command.latest("step", "step") if begun else 0
+        begun, done = command.latest("attempt_started", "attempt"), command.latest("step", "step")
         step = chance.randint(min(done + 1, span), span)
-        command.until(lambda: command.latest("step", "step") >= step, f"step {step}")
+        command.until(lambda: command.latest("step", "step") >= step and first_step_after(command.events(), begun - 1),
+                      f"step {step}")
         time.sleep(chance.uniform(0.0, 0.3))  # Steps and saves take less: any line of either may be under way.
     command.watch_controller()
     struck = _hit(command, fault, chance)
