@@ -19,8 +19,8 @@ from launcher.storage.process_id import ProcessId, descendants, leave, process_i
 from launcher.storage.run_dir import RunDir
 
 POLL_S = 0.03
-LIMIT_S = 300.0
-"""For anything to happen: with steps that take seconds and a loaded machine, with room."""
+LIMIT_S = 600.0
+"""Without a word in the journal: a model is read and an engine built within it, on a loaded machine too."""
 GONE_S = 15.0
 """For the processes of a run after its command's end: the time that orphans give themselves, and five seconds."""
 
@@ -45,7 +45,8 @@ class Command:
         self.controller_gone: float | None = None
         """When the one that was watched was seen to be."""
         self._watched: ProcessId | None = None
-        self._looked = 0.0
+        self._looked = self._news = 0.0
+        self._told = 0
 
     def watch_controller(self) -> None:
         """Notice from now on when the present controller is gone."""
@@ -61,12 +62,12 @@ class Command:
 
     def until(self, condition: Callable[[], Any], what: str, *, may_end: bool = False) -> None:
         """Wait for a condition. Raises NotRight if it does not come, or the command ends before."""
-        deadline = time.monotonic() + LIMIT_S
+        self._news = time.monotonic()
         while not condition():
             if not may_end and self.exit_code() is not None and not condition():
                 raise NotRight(f"{what}: the command ended with {self.exit_code()} before; {self.said()}")
-            if time.monotonic() > deadline:
-                raise NotRight(f"{what}: nothing of it within {LIMIT_S:.0f} s")
+            if time.monotonic() - self._news > LIMIT_S:
+                raise NotRight(f"{what}: nothing of it, and no word in the journal for {LIMIT_S:.0f} s")
             self.look()
             if self._watched and self.controller_gone is None and not self._watched.state():
                 # A process that ended is there until its parent has noticed.
@@ -80,6 +81,8 @@ class Command:
             scratch = self.living.scratch()
             self.scratches |= {scratch} if scratch else set()
             self._looked = time.monotonic()
+            told = len(self.events())
+            self._news, self._told = (self._news, told) if told == self._told else (self._looked, told)
 
     def said(self) -> str:
         """Return the end of what the command printed."""
