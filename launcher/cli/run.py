@@ -16,10 +16,10 @@ from rich.console import Console
 
 from launcher.cli.find_run import default_run_dir, find_run
 from launcher.cli.preparing import prepared_data
-from launcher.cli.watch import leaving_on_signals, watch
+from launcher.cli.watch import leaving_on_signals, relaying, watch
 from launcher.core.attempt import Cluster
 from launcher.core.attempt_planning import plan_attempt, workers_wanted
-from launcher.core.errors import UserError
+from launcher.core.errors import PlatformError, UserError
 from launcher.core.not_yet import not_yet
 from launcher.core.planning import nowhere, plan
 from launcher.core.recipe import Recipe
@@ -103,8 +103,10 @@ class Launch:
         slots = standbys(wish, cluster) if self.options.mode != "cluster" else 0
         threads = wish.threads or max(1, cluster.nodes[0].cores // max(1, slots))
         self._phase("cli", self.typed)
-        with Supervisor(self.options.mode, slots=slots, threads=threads, device=device,
-                        address=self.options.address or "") as supervisor:
+        supervisor = Supervisor(self.options.mode, slots=slots, threads=threads, device=device,
+                                address=self.options.address or "")
+        # The handlers last longer than the supervisor: a signal while it clears up must not end that.
+        with relaying(supervisor), supervisor:
             with leaving_on_signals(f"{self.recipe.name} was stopped before it began; the same command starts it"):
                 go = self._plan(console, wish, None if self.options.mode == "cluster" else cluster, device)
                 lease = take_lease(self.run, process_id(), supervisor.process, tell=partial(_note, console))
@@ -120,7 +122,11 @@ class Launch:
                 lease.release()
 
     def _revive(self, supervisor: Supervisor, lease: Lease, go: Go, how: str) -> None:
-        """Let another controller go on where one was lost; its attempt is the next."""
+        """Let another controller go on where one was lost; its attempt is the next. Raises PlatformError if another
+        command works on the run by now."""
+        if lease.lost():
+            raise PlatformError(f"{self.shown}: another command took this run over while this one was not heard of; "
+                                f"`launcher status {self.shown}` shows it")
         again = {"attempt": next_attempt(self.run), "plan": read_plan(self.run), "typed": time.time(), "phases": {},
                  "revived": f"the controller ended {how}"}
         supervisor.revive(go.model_copy(update=again))

@@ -34,8 +34,7 @@ def watch(console: Console, run: RunDir, shown: str, supervisor: Supervisor, rev
     attempt = fold.attempt
     view = open_view(console)
     try:
-        with _relaying(supervisor):
-            _follow(reader, fold, view, supervisor, revive)
+        _follow(reader, fold, view, supervisor, revive)
     finally:
         view.close()
     if fold.end is None or fold.attempt == attempt:
@@ -82,7 +81,7 @@ def _died(console: Console, run: RunDir, shown: str, fold: RunFold, before: int,
     console.print(f"{fold.name or shown} was interrupted: its controller ended {how_ended(code)}\n"
                   f"log    {log}\n{early}\nnext   launcher resume {shown}",
                   highlight=False, soft_wrap=True, markup=False)
-    return INFRASTRUCTURE
+    return YIELDED if supervisor.asked else INFRASTRUCTURE
 
 
 @contextmanager
@@ -97,11 +96,11 @@ def leaving_on_signals(told: str) -> Generator[None]:
 
 
 @contextmanager
-def _relaying(supervisor: Supervisor) -> Generator[None]:
+def relaying(supervisor: Supervisor) -> Generator[None]:
     """Relay signals as requests to stop, and restore the handlers afterwards."""
 
-    def relay(_number: int, _frame: FrameType | None) -> None:
-        supervisor.stop(StopRequested(reason="signal", deadline=None))
+    def relay(number: int, _frame: FrameType | None) -> None:
+        supervisor.stop(StopRequested(reason="signal", deadline=None), insisting=number == signal.SIGINT)
 
     with _handling(relay):
         yield

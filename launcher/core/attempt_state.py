@@ -29,6 +29,8 @@ class Patience:
     """For a stop without a deadline: one step of a very large model, with room."""
     grace_s: float = 3.0
     """Between SIGTERM and SIGKILL."""
+    leave_s: float = 4.0
+    """Before a deadline, for ending workers that are late and for the last words."""
     hurry_s: float = 1.0
     """The same after a second request to stop."""
     grow_s: float = 10.0

@@ -130,16 +130,21 @@ def _move_on(state: State, seen: Observation, patience: Patience) -> Transition:
         case Waiting(progress) | Starting(progress) if seen.stop is not None:
             # Nothing is trained yet, and a worker that builds its engine would not look at its mailbox for minutes.
             return _leave(Yielded(progress), seen.stop, patience.grace_s)
+        case Waiting(progress) | Starting(progress) if any(worker.exit_code == YIELDED for worker in seen.workers):
+            # A signal reached one of them alone, and the others would wait for it for minutes.
+            request = events.StopRequested(reason="signal", deadline=None)
+            return _leave(Yielded(progress), request, patience.grace_s)
         case Starting():
             return _starting(state, seen.now, patience)
         case Running():
             return _running(state, seen, patience)
         case Draining(progress, _, "again") if seen.stop is not None:
             # They are stopping already; only what follows is another thing now.
-            until = seen.stop.deadline or seen.now + patience.drain_s
-            return Transition(Draining(progress, until), (Record(seen.stop), Drain(seen.stop)))
-        case Draining(progress, until) if seen.stop and seen.stop.deadline and seen.stop.deadline < until:
-            return Transition(replace(state, until=seen.stop.deadline), (Record(seen.stop), Drain(seen.stop)))
+            return Transition(Draining(progress, _until(seen.stop, seen.now, patience)),
+                              (Record(seen.stop), Drain(seen.stop)))
+        case Draining(progress, until) if seen.stop and seen.stop.deadline and (
+                (nearer := _until(seen.stop, seen.now, patience)) < until):
+            return Transition(replace(state, until=nearer), (Record(seen.stop), Drain(seen.stop)))
         case Draining(progress, until) if seen.now > until:
             return _late(state, seen, patience)
         case _:
@@ -163,8 +168,8 @@ def _running(state: Running, seen: Observation, patience: Patience) -> Transitio
     """Judge steady training: whether to stop, to leave nodes, to take some in, to make standbys ready."""
     progress = state.progress
     if seen.stop is not None:
-        until = seen.stop.deadline or seen.now + patience.drain_s
-        return Transition(Draining(progress, until), (Record(seen.stop), Drain(seen.stop)))
+        return Transition(Draining(progress, _until(seen.stop, seen.now, patience)),
+                          (Record(seen.stop), Drain(seen.stop)))
     if seen.leaving:
         return _make_way(progress, seen, patience)
     if progress.room_since is not None and seen.now - progress.room_since >= patience.grow_s:
@@ -178,13 +183,18 @@ def _running(state: Running, seen: Observation, patience: Patience) -> Transitio
     return Transition(state)
 
 
+def _until(request: events.StopRequested, now: float, patience: Patience) -> float:
+    """Return how long to wait for workers to save: what is left of the deadline when they have been ended too."""
+    return now + patience.drain_s if request.deadline is None else request.deadline - patience.leave_s
+
+
 def _make_way(progress: Progress, seen: Observation, patience: Patience) -> Transition:
     """Stop on nodes that will be taken away, save, and go on without them."""
     deadline = min((when for _, when in seen.leaving if when is not None), default=None)
     names = frozenset(name for name, _ in seen.leaving)
     reason = f"{', '.join(sorted(names))} will be taken away; the run saves and goes on without"
     request = events.StopRequested(reason="drain", deadline=deadline)
-    return Transition(Draining(progress, deadline or seen.now + patience.drain_s, "again", names),
+    return Transition(Draining(progress, _until(request, seen.now, patience), "again", names),
                       (Record(events.Decision(decision="leave nodes", reason=reason)), Drain(request)))
 
 

@@ -120,8 +120,8 @@ def decide(history: History, trouble: Trouble) -> Again | Over:
         refused = trouble.kind is FailureKind.BAD_INPUT
         return Over("refused" if refused else "failed", REFUSED if refused else FAILED,
                     f"{trouble.kind} is not mended by another try")
-    same = 1 + sum(trouble.raised and _same(trouble, earlier) for earlier in history.troubles)
-    if same >= SAME_CRASH:
+    same = 1 + sum(_same(trouble, earlier) for earlier in history.troubles)
+    if trouble.kind is FailureKind.WORKER_CRASH and trouble.raised and same >= SAME_CRASH:
         return Over("failed", FAILED, f"the same error at the same step, {same} times")
     spent = sum(earlier.kind is trouble.kind for earlier in history.idle)
     if spent >= budget:

@@ -6,6 +6,7 @@ Decides nothing: when another attempt begins and without which nodes is `core.li
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from launcher.core.amending import amended
 from launcher.core.amendment import SkipRows
 from launcher.core.attempt import AttemptPlan, WorkerOrders
 from launcher.core.attempt_planning import plan_attempt
+from launcher.core.errors import PlatformError
 from launcher.core.events import AttemptStarted, CheckpointRejected, Event, RunStarted, WorkerPlace
 from launcher.core.recovery import History, history_of
 from launcher.core.remedies import Policies, Present
@@ -20,7 +22,7 @@ from launcher.core.saving import between_failures
 from launcher.orchestration.gang import Gang
 from launcher.orchestration.placement import Placement, Wanted
 from launcher.orchestration.recovering import journal_unsaid
-from launcher.orchestration.requests import Go
+from launcher.orchestration.requests import Go, Requests
 from launcher.orchestration.startup import Stopwatch
 from launcher.storage.amendments import add_amendment, restore_skips
 from launcher.storage.checkpoints import Checkpoints
@@ -52,8 +54,8 @@ class Attempt:
 class Attempts:
     """Begins attempts of one run."""
 
-    def __init__(self, go: Go, placement: Placement) -> None:
-        self.go, self.placement = go, placement
+    def __init__(self, go: Go, placement: Placement, requests: Requests) -> None:
+        self.go, self.placement, self._requests = go, placement, requests
         self.run = RunDir(go.run_dir)
         self.journal = Journal(self.run, go.attempt)
         """Of the present attempt."""
@@ -74,7 +76,10 @@ class Attempts:
             self.record(RunStarted(name=plan.name, steps=plan.steps, plan=plan.chain()))
 
     def record(self, event: Event | dict[str, object], *, durable: bool = True) -> None:
-        """Journal an event of the present attempt."""
+        """Journal an event of the present attempt, unless another command works on the run: its journal has one writer.
+        """
+        if self._requests.fenced:
+            return
         self.history = self.history.add(self.journal.append(event, durable=durable))
 
     def begin(self, without: frozenset[str], now: float) -> Attempt:
@@ -99,7 +104,10 @@ class Attempts:
         """Return the run as it is. Its checkpoints are looked for only when something fails: that asks the storage."""
         if self._placed is None:
             return None
-        committed = tuple(Checkpoints(self.run).committed()) if failing else ()
+        committed: tuple[int, ...] = ()
+        if failing:
+            with suppress(PlatformError):  # Storage that fails too is told by the next attempt.
+                committed = tuple(Checkpoints(self.run).committed())
         return Present(self.go.plan, self._placed, committed, Policies(self.go.divergence, self.go.out_of_memory))
 
     def amend(self, skip: SkipRows) -> None:

@@ -143,14 +143,13 @@ class Controller:
             self._attempt = self._attempts.begin(without, self._clock())
         except PlacementLost:
             raise
-        except (PlatformError, UserError) as error:
+        except (PlatformError, UserError, OSError) as error:
             # What fitted once may fit again when nodes are back.
-            self._unplaced = WorkerFailure(rank=0, node="", kind=FailureKind.NODE_LOSS, message=str(error))
+            kind = FailureKind.STORAGE if isinstance(error, OSError) else FailureKind.NODE_LOSS
+            self._unplaced = WorkerFailure(rank=0, node="", kind=kind, message=str(error))
 
     def _record(self, event: Event | dict[str, object]) -> None:
         if isinstance(event, RunEnded):
             self._ended = event
-        if self._requests.fenced:
-            return  # Another command works on the run, and its journal has one writer.
         name = event["event"] if isinstance(event, dict) else event.model_dump()["event"]
         self._attempts.record(event, durable=name in DURABLE)

@@ -33,7 +33,6 @@ from launcher.orchestration.controller import Controller
 from launcher.orchestration.node_agent import NodeAgent
 from launcher.orchestration.placement import HerePlacement, Placement, PlacementLost
 from launcher.orchestration.requests import Go, Requests, standard_input
-from launcher.storage.journal import Journal
 
 AGAIN = 77
 """Exit code of a controller that cannot go on and may be replaced; people never see it."""
@@ -69,27 +68,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def work(go: Go, requests: Requests, placement: Placement) -> int:
     """Work on the run until it ends, journalled from its first moment to its last."""
-    attempts = Attempts(go, placement)
+    attempts = Attempts(go, placement, requests)
     try:
         attempts.open()
         requests.watch_run(attempts.run, go.token)
         if go.revived and (over := _answer_loss(attempts, go.revived)) is not None:
             return over
         if requests.stop is not None:
-            return _record_stopped(attempts.journal, requests.stop)
+            return _record_stopped(attempts, requests.stop)
         return Controller(attempts, requests).run()
     except PlacementLost as error:
-        # Not the end: the supervisor starts another controller, which brings everything up anew.
         traceback.print_exception(error)
+        if requests.stop is not None:
+            # What took Ray away asked for a stop as well.
+            return _record_stopped(attempts, requests.stop)
+        # Not the end: the supervisor starts another controller, which brings everything up anew.
         return AGAIN
-    except PlatformError as error:
+    except (PlatformError, Unplannable) as error:
         if not go.revived:
-            return _record_breakdown(attempts.journal, error)
+            return _record_breakdown(attempts, error)
         # The run has worked here before: what is gone may come back, for as long as the budget lasts.
         attempts.record(Failed(kind=FailureKind.STARTUP, rank=None, node=None, step=None, message=str(error)))
         return AGAIN
     except Exception as error:
-        return _record_breakdown(attempts.journal, error)
+        return _record_breakdown(attempts, error)
     finally:
         attempts.journal.close()
 
@@ -125,14 +127,14 @@ def _answer_loss(attempts: Attempts, message: str) -> int | None:
     return None
 
 
-def _record_stopped(journal: Journal, request: StopRequested) -> int:
-    """Journal a stop that came before there was anything to stop."""
-    journal.append(request, durable=True)
-    journal.append(RunEnded(outcome="yielded", exit_code=YIELDED), durable=True)
+def _record_stopped(attempts: Attempts, request: StopRequested) -> int:
+    """Journal a stop of a run that has no workers."""
+    attempts.record(request)
+    attempts.record(RunEnded(outcome="yielded", exit_code=YIELDED))
     return YIELDED
 
 
-def _record_breakdown(journal: Journal, error: Exception) -> int:
+def _record_breakdown(attempts: Attempts, error: Exception) -> int:
     """Journal an attempt that broke outside its workers, so that the run has an end and a reason."""
     traceback.print_exception(error)
     code = error.exit_code if isinstance(error, LauncherError) else FAILED
@@ -142,9 +144,9 @@ def _record_breakdown(journal: Journal, error: Exception) -> int:
     message = str(error) if isinstance(error, LauncherError) else f"{type(error).__name__}: {error}"
     failure = Failed.model_validate({"kind": kind, "rank": None, "node": None, "step": None, "message": message,
                                      "traceback": told})
-    journal.append(failure, durable=True)
+    attempts.record(failure)
     refused = isinstance(error, Unplannable)
-    journal.append(RunEnded(outcome="refused" if refused else "failed", exit_code=code), durable=True)
+    attempts.record(RunEnded(outcome="refused" if refused else "failed", exit_code=code))
     return code
 
 

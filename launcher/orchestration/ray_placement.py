@@ -6,14 +6,15 @@ made ready, as long as it answers.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TypeVar
 
 from launcher.core.attempt import AttemptPlan, Cluster, Node
 from launcher.core.attempt_planning import plan_attempt
-from launcher.core.errors import PlatformError, UserError
+from launcher.core.errors import PlatformError, Unplannable, UserError
 from launcher.orchestration import ray_cluster
 from launcher.orchestration.gang import AgentLost
 from launcher.orchestration.node_agent import ORPHAN_GRACE_S, Agent, NodeAgent
@@ -28,6 +29,7 @@ RAY_PROCESSES = "ray.json"
 AGENT_S = 60.0
 """For an actor on a node that is there and free."""
 EMBEDDED: Mapping[str, float] = {"CPU": 1.0}
+Answer = TypeVar("Answer")
 
 
 class EmbeddedPlacement:
@@ -114,7 +116,12 @@ class ClusterPlacement:
             self._cleanup.callback(self._close)
         self._wanted = wanted
         nodes = self._nodes(wanted.without)
-        placed = _plan(wanted, nodes)
+        try:
+            placed = _plan(wanted, nodes)
+        except Unplannable:
+            # Better nodes that have failed before than none.
+            nodes = self._nodes(frozenset())
+            placed = _plan(wanted, nodes)
         slots = [sum(place.node == node for place in placed.ranks) for node in range(len(nodes))]
         self._ids = list(nodes)
         with stopwatch.phase("placement"):
@@ -133,11 +140,8 @@ class ClusterPlacement:
         """Return which nodes will be taken away, and whether there is room for more workers."""
         if self._wanted is None or self._placed is None:
             return Surroundings()
-        try:
-            leaving = ray_cluster.draining()
-            nodes = self._nodes(without)
-        except Exception as error:
-            raise PlacementLost(f"the Ray cluster does not answer any more: {error}") from error
+        nodes = self._nodes(without)
+        leaving = _answer(ray_cluster.draining)
         used = dict(zip(self._ids, self._placed.cluster.nodes, strict=True))
         try:
             could = _plan(self._wanted, nodes).world_size
@@ -149,7 +153,7 @@ class ClusterPlacement:
     def _nodes(self, without: frozenset[str]) -> dict[str, Node]:
         """Return the nodes to use: those in use first, so that ranks stay where they are."""
         assert self._wanted is not None, "asked after the first attempt was wanted"
-        there = {key: node for key, node in ray_cluster.live_nodes().items() if node.name not in without}
+        there = {key: node for key, node in _answer(ray_cluster.live_nodes).items() if node.name not in without}
         kept = {key: there[key] for key in self._ids if key in there}
         nodes = kept | there
         most = self._wanted.go.wish.nodes or len(nodes)
@@ -178,6 +182,14 @@ class ClusterPlacement:
     def _close(self) -> None:
         for agent, _ in self._agents.values():
             agent.close()
+
+
+def _answer(question: Callable[[], Answer]) -> Answer:
+    """Return what the cluster's head answers. Raises PlacementLost if it does not."""
+    try:
+        return question()
+    except Exception as error:
+        raise PlacementLost(f"the Ray cluster does not answer any more: {error}") from error
 
 
 def _plan(wanted: Wanted, nodes: Mapping[str, Node]) -> AttemptPlan:

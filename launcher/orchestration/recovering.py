@@ -18,14 +18,18 @@ from launcher.storage.slice_files import Damaged
 def journal_unsaid(run: RunDir, checkpoints: Checkpoints, journal: Journal) -> list[dict[str, Any]]:
     """Journal what the newest checkpoint proves and the journal lacks, in order; return it."""
     step = max(checkpoints.committed(), default=0)
-    known = {_mark(event) for event in read_journal(run)}
-    if step == 0 or any(name == "checkpoint_committed" and there == step for name, there, _ in known):
+    if step == 0:
         return []
     try:
         manifest = checkpoints.manifest(step)
     except Damaged:
         return []  # It will be rejected, and tells nothing.
+    # By the moment too: a step that was gone back over is committed a second time.
+    known = {_mark(event) for event in read_journal(run)
+             if event["event"] != "checkpoint_committed" or event["time"] >= manifest.committed_at}
     unsaid = [event for event in _proven(manifest) if _mark(event) not in known]
+    if all(event["event"] != "checkpoint_committed" for event in unsaid):
+        return []
     return [journal.append(event, durable=True) for event in unsaid]
 
 

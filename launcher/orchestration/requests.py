@@ -27,6 +27,8 @@ from launcher.storage.stop_file import clear_stops, stops_asked
 
 WATCH_S = 1.0
 """Between looks into the run directory, which may lie on a slow file system."""
+ORPHAN_GRACE_S = 10.0
+"""For saving when the command is gone: whoever starts the run again waits for this controller to leave."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 
 
@@ -147,7 +149,7 @@ class Requests:
             else:
                 self._notice(line.request, at_once=line.at_once)
         self.orphaned = True
-        self.ask_stop("orphaned")
+        self._notice(StopRequested(reason="orphaned", deadline=time.time() + ORPHAN_GRACE_S))
 
 
 def standard_input() -> IO[str]:

@@ -41,9 +41,12 @@ class Supervisor:
         self._stops = 0
         self._asked: Stop | None = None
         self._went = False
+        self._started = False
 
     def __enter__(self) -> Self:
         self._start()
+        if self._asked is not None:
+            self._say(self._asked)
         return self
 
     def _start(self) -> None:
@@ -54,6 +57,7 @@ class Supervisor:
             self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, text=True,
                                            start_new_session=True)
         self.process = process_id(self._child.pid)
+        self._started = True
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
@@ -99,13 +103,19 @@ class Supervisor:
             # Asked while there was no controller to hear it.
             self._say(self._asked)
 
-    def stop(self, request: StopRequested) -> None:
-        """Ask for a stop after the step; asked again, at once; asked a third time, by force."""
+    def stop(self, request: StopRequested, *, insisting: bool = True) -> None:
+        """Ask for a stop after the step; a person who insists is obeyed at once, and the third time by force.
+
+        Batch systems send a warning and then the end, or everything twice: that is one request.
+        """
+        if self._stops and not insisting:
+            return
         self._stops += 1
-        if self._stops > 2:
-            self._child.kill()
         self._asked = Stop(request=request, at_once=self._stops > 1)
-        self._say(self._asked)
+        if self._started:
+            if self._stops > 2:
+                self._child.kill()
+            self._say(self._asked)
 
     def exit_code(self) -> int | None:
         """Return how the controller ended (negative: by that signal), or None while it lives."""

@@ -32,6 +32,20 @@ def write_atomic(path: Path, chunks: Iterable[bytes], *, durable: bool = True, m
         sync_folder(path.parent)
 
 
+def append_whole(descriptor: int, data: bytes) -> None:
+    """Append to a file that has one writer, all of it or nothing: a disk that fills up writes a part and says nothing.
+
+    Raises OSError, the file being as it was.
+    """
+    before = os.fstat(descriptor).st_size
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    except OSError:
+        os.ftruncate(descriptor, before)
+        raise
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)

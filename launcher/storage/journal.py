@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.core.events import Event
+from launcher.storage.files import append_whole
 from launcher.storage.run_dir import RunDir
 
 
@@ -33,7 +34,7 @@ class Journal:
         line["attempt"] = self.attempt
         text = (json.dumps(line, ensure_ascii=False) + "\n").encode()
         for file in self._files:
-            file.write(text)
+            append_whole(file.fileno(), text)
             if durable:
                 os.fsync(file.fileno())
         return line

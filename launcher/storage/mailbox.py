@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.core.document import Document
-from launcher.storage.files import write_atomic
+from launcher.storage.files import append_whole, write_atomic
 
 POLL_S = 0.02
 """Between looks at the folder while waiting: short against a start-up of seconds, long against a look of 10 us."""
@@ -78,7 +78,7 @@ class Mailbox:
         line = (event.model_dump_json() if isinstance(event, Document) else json.dumps(event)) + "\n"
         descriptor = os.open(self.folder / "events.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            os.write(descriptor, line.encode())
+            append_whole(descriptor, line.encode())
         finally:
             os.close(descriptor)
 
