@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
-from statistics import median
 
 from rich.console import Console
 
@@ -92,7 +91,7 @@ def _work(console: Console, folder: Path, recipe: str, stages: int, options: Dri
     """Measure, run unbroken, and hurt; print each row when it is known."""
     console.print("preparing, and measuring how long a step takes", style="dim")
     tiny = Drill(folder, recipe, [*options.fixed(), *_settings(*shortened(stages, 3, 1000), *options.overrides)])
-    step_s = median(event["seconds"] for event in tiny.unbroken("tiny") if event["event"] == "step")
+    step_s = min(event["seconds"] for event in tiny.unbroken("tiny") if event["event"] == "step")
     tiny.forget("tiny")
     steps, every = lengths_for(stages, step_s)
     short = Drill(folder, recipe, [*options.fixed(), *_settings(*shortened(stages, steps, every), *options.overrides)])

@@ -10,8 +10,8 @@ from typing import Any
 
 from launcher.core.ledger import surviving
 
-TRAINING_S = 8.0
-"""Of training in each run: enough for something to happen at any moment of it, and with its start not 20 seconds."""
+TRAINING_S = 12.0
+"""Of training in each run: enough for something to be noticed before its end, and with its start some 20 seconds."""
 LEAST_STEPS, MOST_STEPS = 12, 400
 """Of all stages together."""
 SAVES = 10

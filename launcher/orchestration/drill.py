@@ -72,7 +72,7 @@ class Drill:
         """Hurt a fresh run in these ways, one after the other, and compare its end with the run called `whole`."""
         steps = max(event["step"] for event in read_journal(self.run_dir(whole)) if event["event"] == "step")
         # Each has its span of the run, and the last comes while there is some left to train.
-        spans = [max(2, steps * (number + 1) * 3 // (4 * len(faults))) for number in range(len(faults))]
+        spans = [max(2, steps * (number + 1) * 3 // (5 * len(faults))) for number in range(len(faults))]
         waiting, strikes = list(zip(faults, spans, strict=True)), list[Strike]()
         begin = time.monotonic()
         try:
@@ -158,7 +158,9 @@ def _strike(command: Command, fault: Fault, span: int, chance: Random) -> Strike
 
 
 def _await_step(command: Command, struck: Strike) -> None:
-    command.until(lambda: first_step_after(command.events(), struck.attempt), f"a step after {struck.fault.name}")
+    """Wait for the next attempt to train. A run may also end well before anything is noticed: Ray takes 5 s."""
+    command.until(lambda: first_step_after(command.events(), struck.attempt) or command.exit_code() is not None,
+                  f"a step after {struck.fault.name}", may_end=True)
 
 
 def _hit(command: Command, fault: Fault, chance: Random) -> Strike:

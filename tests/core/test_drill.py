@@ -52,7 +52,7 @@ def test_what_is_recovered_of_a_later_attempt_was_not_done_by_an_earlier_one():
 
 
 def test_a_drill_s_run_is_short_whatever_a_step_takes():
-    assert lengths_for(3, 0.1) == (26, 8)
+    assert lengths_for(3, 0.1) == (40, 12)
     assert lengths_for(2, 60.0) == (6, 1)
     assert lengths_for(1, 0.0) == (400, 40)
     assert shortened(2, 6, 1) == ("stages.0.length.steps=6", "stages.1.length.steps=6", "checkpoint.every=1 steps",
