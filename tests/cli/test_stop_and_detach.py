@@ -162,6 +162,7 @@ def somebody_dead() -> Claim:
     return claim
 
 
+@pytest.mark.slow
 def test_bad_situations_are_one_message_each_with_the_right_exit_code(desk):
     """All at the same time: a person meets them one by one, and the machine has better to do than to wait."""
     a_run(desk, "tiny")

@@ -120,6 +120,7 @@ def test_a_killed_worker_is_noticed_and_the_run_goes_on(scene, behaviour):
     assert "SIGKILL" in page and "restart at once" in page
 
 
+@pytest.mark.slow
 def test_standbys_wait_for_the_next_attempt_and_leave_with_the_run(scene, behaviour, monkeypatch):
     monkeypatch.setenv("LAUNCHER_FAKE_STEP_S", "0.05")
     behaviour(1, at=30, do="die", attempts=1)
@@ -171,6 +172,7 @@ def test_a_killed_controller_leaves_nothing(scene):
     assert not scene.events("run_ended")
 
 
+@pytest.mark.slow
 def test_another_controller_goes_on_where_one_was_killed(scene):
     with scene.supervisor as supervisor:
         go = scene.go(plan_of(("one", 300)))
