@@ -17,6 +17,7 @@ from launcher.report.live import View, open_view
 from launcher.report.summary import print_summary
 from launcher.storage.journal import JournalReader
 from launcher.storage.run_dir import RunDir
+from launcher.storage.run_start import next_attempt
 
 POLL_S = 0.1
 
@@ -31,14 +32,14 @@ def watch(console: Console, run: RunDir, shown: str, supervisor: Supervisor, rev
     """Follow the journal until the run has ended, over any number of controllers; return the run's exit code."""
     reader = JournalReader(run)
     fold = RunFold(reader.new_events())
-    attempt = fold.attempt
+    before = fold.attempt
     view = open_view(console)
     try:
         _follow(reader, fold, view, supervisor, revive)
     finally:
         view.close()
-    if fold.end is None or fold.attempt == attempt:
-        return _died(console, run, shown, fold, attempt, supervisor)
+    if fold.end is None or fold.attempt == before:
+        return _died(console, run, shown, fold, supervisor)
     print_summary(console, run, shown, fold)
     return int(fold.end["exit_code"])
 
@@ -68,18 +69,18 @@ def how_ended(code: int | None) -> str:
     return f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"
 
 
-def _died(console: Console, run: RunDir, shown: str, fold: RunFold, before: int, supervisor: Supervisor) -> int:
-    """Tell that the controller ended without a last word; `before` is the last attempt that another one made."""
+def _died(console: Console, run: RunDir, shown: str, fold: RunFold, supervisor: Supervisor) -> int:
+    """Tell that the controller ended without a last word, and what it printed."""
     code = supervisor.exit_code()
     if code == YIELDED:
         console.print(f"{fold.name or shown} was stopped before it began\nnext   launcher resume {shown}",
                       highlight=False, soft_wrap=True)
         return YIELDED
-    own = run.path / run.attempt_key(fold.attempt, "controller.log")
-    log = own if fold.attempt != before else supervisor.early_log
-    early = supervisor.early_log.read_text(errors="replace")[-2000:] if supervisor.early_log.exists() else ""
+    log = run.path / run.attempt_key(next_attempt(run) - 1, "controller.log")
+    # What it printed before its attempt had a log is gone with its folder in a moment.
+    printed = "".join(path.read_text(errors="replace") for path in (supervisor.early_log, log) if path.exists())
     console.print(f"{fold.name or shown} was interrupted: its controller ended {how_ended(code)}\n"
-                  f"log    {log}\n{early}\nnext   launcher resume {shown}",
+                  f"log    {log}\n{printed[-2000:]}\nnext   launcher resume {shown}",
                   highlight=False, soft_wrap=True, markup=False)
     return YIELDED if supervisor.asked else INFRASTRUCTURE
 

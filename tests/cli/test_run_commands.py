@@ -96,6 +96,7 @@ def test_a_run_from_the_recipe_to_the_summary_and_all_questions_after_it(desk):
     assert "the worker printed nothing" in desk.type("logs", "tiny", "--rank", "1")[1]
 
 
+@pytest.mark.slow
 def test_ctrl_c_and_stop_yield_and_resume_goes_on_from_the_directory_alone(desk):
     desk.environment["LAUNCHER_FAKE_STEP_S"] = "0.05"
     process = desk.start("run", "tiny.yaml", "--without-ray", "--set", "stages.0.length.steps=2000")

@@ -46,6 +46,7 @@ def test_any_number_of_processes_prepares_the_same_to_the_byte(recipe, tmp_path,
     assert look_up(recipe, shared).sources["talk"].skipped == 1
 
 
+@pytest.mark.slow
 def test_a_bad_row_is_told_as_one_process_tells_it(recipe, tmp_path):
     path = Path(recipe.sources["prompts"].paths[0])
     lines = path.read_text().split("\n")

@@ -10,6 +10,8 @@ from typing import Any
 from ray.cluster_utils import Cluster
 
 MEMORY = 80 * 2**20
+RAY = (sys.executable, "-m", "ray.scripts.scripts")
+"""The command, wherever it is installed."""
 
 
 def add(cluster: Cluster, number: int) -> Any:
@@ -27,7 +29,7 @@ if __name__ == "__main__":
         elif line.strip() == "kill":
             cluster.remove_node(nodes.pop(), allow_graceful=False)
         else:
-            subprocess.run(["ray", "drain-node", "--address", cluster.address, "--node-id", nodes.pop().node_id,
+            subprocess.run([*RAY, "drain-node", "--address", cluster.address, "--node-id", nodes.pop().node_id,
                             "--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot",
                             "--deadline-remaining-seconds", "60"], check=True, stdout=sys.stderr)
         print("done", flush=True)

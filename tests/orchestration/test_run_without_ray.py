@@ -190,6 +190,7 @@ def test_another_controller_goes_on_where_one_was_killed(scene):
     assert scene.ended() == ("finished", 0)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_continued_uses_the_workers_that_are_there_already(scene):
     with scene.supervisor as supervisor:
         supervisor.go(scene.go(plan_of(("one", 100000))))

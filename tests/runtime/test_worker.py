@@ -131,22 +131,36 @@ def test_asked_to_stop_all_ranks_leave_after_the_same_step(how: str, tmp_path: P
     assert steps[0] == steps[1] == result.of("step")[-1]["step"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("stage", [3, 2])
-def test_a_step_that_is_not_finite_changes_nothing_and_says_so(stage: int, tmp_path: Path) -> None:
-    cache, base = LocalStore(tmp_path / "cache"), write_model(tmp_path / "base")
+def never_finite(folder: Path, steps: int, stage: int) -> tuple[Result, dict[str, torch.Tensor]]:
+    """Train a model whose every loss is infinite; return what came of it and the weights it began with."""
+    cache, base = LocalStore(folder / "cache"), write_model(folder / "base")
     weights = load_file(base / "model.safetensors")
     weights["lm_head.weight"][9] = 3e38
     save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
     plan = make_plan([write_source(cache, "sums", 30, 0)], ModelChoice(path=str(base), precision="fp32"),
-                     rows_per_step=4, stage_rows=[12])
-    with plain_workers(tmp_path / "mail", 2) as gang:
-        gang.order(tmp_path / "run", cache.url, plan, attempt_plan(plan, 2, zero_config(stage, 2, 2), 2))
-        result = gang.finish()
+                     rows_per_step=4, stage_rows=[4 * steps])
+    with plain_workers(folder / "mail", 2) as gang:
+        gang.order(folder / "run", cache.url, plan, attempt_plan(plan, 2, zero_config(stage, 2, 2), 2))
+        return gang.finish(), weights
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [3, 2])
+def test_a_step_that_is_not_finite_changes_nothing_and_says_so(stage: int, tmp_path: Path) -> None:
+    result, weights = never_finite(tmp_path, 2, stage)
     assert result.exit_codes == [0, 0], result.failures()
-    assert [(step["applied"], step["grad_norm"]) for step in result.of("step")] == [(False, None)] * 3
+    assert [(step["applied"], step["grad_norm"]) for step in result.of("step")] == [(False, None)] * 2
     after = load_file(tmp_path / "run/model/model.safetensors")
     assert all(torch.equal(after[name], weights[name]) for name in weights)
+
+
+@pytest.mark.slow
+def test_three_steps_in_a_row_that_are_not_finite_end_the_attempt_with_their_rows_named(tmp_path: Path) -> None:
+    result, _ = never_finite(tmp_path, 6, 3)
+    assert result.exit_codes == [1, 1]
+    failure = result.of("failed")[0]
+    assert (failure["kind"], failure["step"]) == ("divergence", 3)
+    assert "steps 1-3" in failure["message"] and "sums:" in failure["message"]
 
 
 def test_a_worker_that_cannot_load_says_why(tmp_path: Path) -> None:
