@@ -18,6 +18,7 @@ from random import Random
 
 from rich.console import Console
 
+from launcher.cli.watch import handling
 from launcher.core.drill import lengths_for, shortened
 from launcher.core.errors import FAILED, RunFailed
 from launcher.data.cache import cache_store
@@ -142,9 +143,5 @@ def _interrupted_by_signals() -> Generator[None]:
             signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in SIGNALS}
-    try:
+    with handling(interrupt):
         yield
-    finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier)

@@ -92,7 +92,7 @@ def leaving_on_signals(told: str) -> Generator[None]:
     def leave(_number: int, _frame: FrameType | None) -> None:
         raise Yielded(told)
 
-    with _handling(leave):
+    with handling(leave):
         yield
 
 
@@ -103,12 +103,13 @@ def relaying(supervisor: Supervisor) -> Generator[None]:
     def relay(number: int, _frame: FrameType | None) -> None:
         supervisor.stop(StopRequested(reason="signal", deadline=None), insisting=number == signal.SIGINT)
 
-    with _handling(relay):
+    with handling(relay):
         yield
 
 
 @contextmanager
-def _handling(handler: Callable[[int, FrameType | None], None]) -> Generator[None]:
+def handling(handler: Callable[[int, FrameType | None], None]) -> Generator[None]:
+    """Handle the signals that ask for an end, and restore the handlers afterwards."""
     before = {number: signal.signal(number, handler) for number in SIGNALS}
     try:
         yield

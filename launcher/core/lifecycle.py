@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from launcher.core import events
 from launcher.core.attempt_state import (
+    END_STATES,
     Action,
     Amend,
     BeginAttempt,
@@ -46,7 +47,6 @@ from launcher.core.rolling_back import skip_of
 JOURNALLED = frozenset({"stage_started", "step", "evaluation", "checkpoint_committed", "checkpoint_failed",
                         "checkpoint_rejected", "exported", "memory"})
 """Workers' events that go into the journal as they are; the others are for the controller."""
-END_STATES = (Finished, Yielded, Failed)
 PATIENCE = Patience()
 
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import assert_never
 
 from launcher.core.attempt_state import (
+    END_STATES,
     Action,
     Amend,
     BeginAttempt,
@@ -30,7 +31,7 @@ from launcher.core.attempt_state import (
 from launcher.core.errors import PlatformError, UserError
 from launcher.core.events import Decision, Event, RunEnded
 from launcher.core.failure import FailureKind, WorkerFailure
-from launcher.core.lifecycle import END_STATES, PATIENCE, advance
+from launcher.core.lifecycle import PATIENCE, advance
 from launcher.orchestration.attempts import Attempt, Attempts
 from launcher.orchestration.placement import PlacementLost, Surroundings
 from launcher.orchestration.requests import Requests

@@ -5,9 +5,10 @@ import random
 import pytest
 
 from launcher.core import attempt_state as s
+from launcher.core.attempt_state import END_STATES
 from launcher.core.events import StopRequested
 from launcher.core.failure import FailureKind, WorkerFailure
-from launcher.core.lifecycle import END_STATES, advance
+from launcher.core.lifecycle import advance
 from launcher.core.pace import Pulse
 from launcher.core.recipe_running import DivergencePolicy
 from launcher.core.recovery import History
