@@ -83,7 +83,7 @@ class Launch:
     options: RunOptions
     where: Callable[[FieldPath], str] = nowhere
     """`file:line:column` of a field, for what planning refuses."""
-    typed: float = field(default_factory=lambda: process_id().started)
+    typed: float = field(default_factory=lambda: process_id().began())
     phases: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def execute(self, console: Console) -> int:

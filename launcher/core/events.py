@@ -43,7 +43,7 @@ class WorkerPlace(Document):
     node: str
     pid: int
     started: float
-    """The process's start time, UTC seconds: with the pid it names the process."""
+    """When the process started, seconds since its machine did: with the pid it names the process."""
 
 
 class AttemptStarted(Event):

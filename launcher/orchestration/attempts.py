@@ -64,7 +64,7 @@ class Attempts:
         self._placed: AttemptPlan | None = None
         self._stopwatch: Stopwatch | None = Stopwatch(go.typed, go.phases)
         # The standbys started with this process, long before there was a stopwatch.
-        self._stopwatch.begin("imports", process_id().started)
+        self._stopwatch.begin("imports", process_id().began())
         _append_output(self.run.attempt_path(go.attempt, "controller.log"))
 
     def open(self) -> None:

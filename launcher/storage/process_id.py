@@ -14,8 +14,6 @@ from launcher.core.document import Document
 
 POLL_S = 0.02
 _TICKS = os.sysconf("SC_CLK_TCK")
-_TOLERANCE_S = 2.0
-"""The boot time moves by a second when the clock is set; no pid comes round again within two."""
 
 
 class ProcessId(Document):
@@ -23,12 +21,16 @@ class ProcessId(Document):
 
     pid: int
     started: float
-    """UTC seconds."""
+    """Seconds since the machine's start, to the kernel's tick: a clock that is set does not move it."""
+
+    def began(self) -> float:
+        """Return when it started, in UTC seconds by this machine's clock of now."""
+        return time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - self.started)
 
     def alive(self) -> bool:
         """Return whether this very process still runs; one that ended and waits for its parent does not."""
         found = _stat(self.pid)
-        return found is not None and found[0] not in "ZX" and abs(found[1] - self.started) < _TOLERANCE_S
+        return found is not None and found[0] not in "ZX" and found[1] == self.started
 
     def state(self) -> str:
         """Return what /proc calls this very process's state (R, S, T, Z), or nothing if it is gone.
@@ -36,7 +38,7 @@ class ProcessId(Document):
         D, a wait for a disk or a driver that nothing interrupts, already if one of its threads does.
         """
         found = _stat(self.pid)
-        if found is None or abs(found[1] - self.started) >= _TOLERANCE_S:
+        if found is None or found[1] != self.started:
             return ""
         return "D" if found[0] in "RS" and "D" in _thread_states(self.pid) else found[0]
 
@@ -117,11 +119,5 @@ def _stat(pid: int) -> tuple[str, float] | None:
         return None
     # The command's name stands in parentheses and may hold spaces and parentheses itself.
     fields = text.rpartition(")")[2].split()
-    return fields[0], _boot_time() + int(fields[19]) / _TICKS
+    return fields[0], int(fields[19]) / _TICKS
 
-
-def _boot_time() -> int:
-    for line in Path("/proc/stat").read_text().splitlines():
-        if line.startswith("btime "):
-            return int(line.split()[1])
-    return 0

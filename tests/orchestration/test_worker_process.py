@@ -2,15 +2,12 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from launcher.orchestration.worker_process import WorkerProcess, end_workers, worker_environment
-from launcher.storage.process_id import ProcessId, process_id
 
 
 def awaited(condition, timeout_s=10.0):
@@ -83,14 +80,3 @@ def test_a_worker_that_ignores_sigterm_is_killed_after_the_grace(tmp_path):
     awaited(lambda: ready(worker))
     assert end_workers([worker], 0.05)
     assert worker.exit_code() == -signal.SIGKILL
-
-
-def test_a_process_is_named_by_its_start_time_too():
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    name = process_id(child.pid)
-    another_life = ProcessId(pid=name.pid, started=name.started - 3600)
-    assert name.alive()
-    assert not another_life.kill()
-    assert name.kill()
-    child.wait()
-    assert not name.alive()
