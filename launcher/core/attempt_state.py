@@ -11,6 +11,7 @@ from launcher.core.amendment import SkipRows
 from launcher.core.failure import WorkerFailure
 from launcher.core.hang import Watch
 from launcher.core.pace import Pulse
+from launcher.core.past import Past
 from launcher.core.recovery import History
 from launcher.core.remedies import Present
 
@@ -66,6 +67,8 @@ class Observation:
     """The person asked a second time."""
     history: History = field(default_factory=History)
     """Of the attempts before this one."""
+    past: Past = field(default_factory=Past)
+    """How long things took in the run so far."""
     unplaced: WorkerFailure | None = None
     """Why the next attempt could not begin."""
     could_grow: bool = False

@@ -110,6 +110,8 @@ class Evaluation(Event):
     step: int
     stage: str
     sources: dict[str, SourceLoss]
+    seconds: float | None = None
+    """How long it took."""
 
 
 class CheckpointCommitted(Event):
@@ -169,6 +171,8 @@ class Decision(Event):
     cause: Cause | None = None
     delay: float | None = None
     """Seconds until the next attempt; None where there is none."""
+    micro_batch: int | None = None
+    """Rows computed at once from the next attempt on, where that was decided."""
 
 
 class StopRequested(Event):

@@ -1,7 +1,7 @@
 """Which rank hangs: learnt from the heartbeats of all ranks, against how long each phase of this run usually takes.
 
 Pure. Decides when waiting has become a hang and who is to blame. Reading heartbeats is the agents', looking at stacks
-and ending the attempt the controller's.
+and ending the attempt the controller's. What an attempt has not done yet is measured by earlier ones: `core.past`.
 
 All ranks share collectives, so the whole gang goes at the pace of the rank that is furthest back: what is timed, and
 compared with the past, is how long the gang's rear stays where it is. Ranks further on only wait and are never blamed.
@@ -14,8 +14,11 @@ from typing import Protocol
 
 from launcher.core.failure import FailureKind, WorkerFailure
 from launcher.core.pace import LEARNT, STEP, Place, Pulse, Usual, timed_as
+from launcher.core.past import Expected
 
 SLOW_TO_BEAT = frozenset({"imports", "ready", "loading"})
+ON_STORAGE = frozenset({"loading", "saving"})
+STOPPED = frozenset({"T", "t"})
 PROCESS = {"T": "the process is stopped (SIGSTOP, or a debugger)", "t": "the process is held by a debugger",
            "D": "the process waits for a disk or a driver and cannot be interrupted"}
 HELD = "the process lives but Python does not get on: a call into C holds the interpreter"
@@ -28,15 +31,20 @@ class HangLimits:
     floor_s: float = 10.0
     """Nothing is called stuck sooner, however short it usually is."""
     storage_floor_s: float = 120.0
-    """The same while saving, and for a silent rank that waits for a disk: storage may pause for a minute."""
+    """The same while loading or saving, and for a silent rank that waits for a disk: storage may pause for a minute."""
     factor: float = 5.0
     """How many times the usual (p99) duration of a phase."""
     first_s: float = 30 * 60.0
-    """For a phase that was never completed: a large model loads for 20 minutes, a first step may compile kernels."""
+    """For what was never completed in this run: a large model loads for 20 minutes."""
+    first_step_s: float = 300.0
+    """For what a run's very first step or evaluation compiles and connects; at most `first_s` with the next."""
+    first_micro_batch_s: float = 60.0
+    """For each micro-batch of it."""
     silent_s: float = 10.0
     """Without a heartbeat; there are two a second."""
     silent_loading_s: float = 120.0
-    """The same during imports and loading, where a call into C may hold the interpreter for long."""
+    """The same during imports and loading, where a call into C may hold the interpreter for long; less once it is known
+    how long all of loading takes."""
     notice_s: float = 1.0
     """Taken off each limit: what passes until a heartbeat and a look at it have told."""
     gap_s: float = 5.0
@@ -98,6 +106,8 @@ class Watch:
 
     limits: HangLimits = HangLimits()
     usual: Mapping[str, Usual] = field(default_factory=_nothing)
+    expected: Expected = field(default_factory=Expected)
+    """What holds for phases that are not among the usual ones yet."""
     workers: tuple[_Seen, ...] = ()
     """At the last look."""
     looked: float | None = None
@@ -136,11 +146,13 @@ class Watch:
 
     def limit(self, phase: str) -> float:
         """Return how long the gang's rear may stay in a phase, or a step, without a sign of progress."""
-        usual = self.usual.get(timed_as(phase))
-        if usual is None:
-            return self.limits.first_s
-        floor = self.limits.storage_floor_s if phase == "saving" else self.limits.floor_s
-        return max(floor, self.limits.factor * usual.p99)
+        seconds, limits = self._known(timed_as(phase)), self.limits
+        if seconds is not None:
+            return max(limits.storage_floor_s if phase in ON_STORAGE else limits.floor_s, limits.factor * seconds)
+        parts = self.expected.micro_batches
+        if parts is None or timed_as(phase) not in (STEP, "evaluating"):
+            return limits.first_s
+        return min(limits.first_s, limits.first_step_s + parts * limits.first_micro_batch_s)
 
     def stalled(self, now: float) -> tuple[Stalled, ...]:
         """Return the ranks that hang: those that are silent, otherwise those that all others wait for."""
@@ -156,6 +168,11 @@ class Watch:
                 why = self._slow(self.rear, quiet)
                 return tuple(each.stalled(quiet, why) for each in self.workers if each.pulse.place == self.rear)
         return tuple(each.silent(ages[each.rank]) for each in silent)
+
+    def _known(self, timed: str) -> float | None:
+        """Return how long something takes, by this attempt or else the earlier ones; None if nobody knows."""
+        usual = self.usual.get(timed)
+        return self.expected.seconds.get(timed) if usual is None else usual.p99
 
     def _passed(self, now: float) -> tuple[float, bool]:
         """Return the seconds since the last look as far as they count, and whether looks came too far apart."""
@@ -180,15 +197,21 @@ class Watch:
         return learnt
 
     def _silence(self, worker: _Seen) -> float:
+        limits, loading = self.limits, self.expected.seconds.get("loading")
         if worker.pulse.process == "D":
             # A disk that is busy with a checkpoint holds up heartbeats too.
-            return max(self.limits.storage_floor_s, self.limits.silent_s)
-        return self.limits.silent_loading_s if worker.pulse.phase in SLOW_TO_BEAT else self.limits.silent_s
+            return max(limits.storage_floor_s, limits.silent_s)
+        if worker.pulse.phase not in SLOW_TO_BEAT or worker.pulse.process in STOPPED:
+            return limits.silent_s
+        if worker.pulse.phase != "loading" or loading is None:
+            return limits.silent_loading_s
+        return min(limits.silent_loading_s, max(limits.silent_s, limits.factor * loading))
 
     def _slow(self, rear: Place, quiet: float) -> str:
-        usual = self.usual.get(rear.timed)
+        usual, before = self.usual.get(rear.timed), self.expected.seconds.get(rear.timed)
         if usual is None:
-            known = "nothing like it was completed yet"
+            known = ("nothing like it was completed yet" if before is None
+                     else f"in earlier attempts it was over within {before:.1f} s")
         elif rear.timed == STEP:
             known = f"a step usually takes {usual.p99:.1f} s"
         else:

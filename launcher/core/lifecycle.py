@@ -215,7 +215,7 @@ def _after_failure(progress: Progress, seen: Observation, *, told: bool) -> Tran
         asked = () if told else (Record(seen.stop),)
         return Transition(Yielded(progress), (*begun, *asked, *_ended(progress.step, "yielded", YIELDED)))
     choice, remedy = answer(seen.history, trouble, seen.present)
-    decided = Record(decision(trouble, choice))
+    decided = Record(decision(trouble, choice, remedy.micro_batch))
     if isinstance(choice, Again):
         # An attempt that could not be placed has not begun, and so does not end.
         ended = (Record(events.AttemptEnded(outcome="failed", step=progress.step)),) if seen.workers else ()

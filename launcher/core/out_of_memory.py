@@ -3,6 +3,8 @@
 Pure. Whether a failure was one is `core.failure_report`; where memory goes to is estimated in a plan.
 """
 
+from typing import Literal
+
 from launcher.core.attempt import AttemptPlan
 from launcher.core.recipe_running import OutOfMemory
 from launcher.core.run_plan import RunPlan
@@ -11,6 +13,16 @@ from launcher.core.run_plan import RunPlan
 def after_out_of_memory(policy: OutOfMemory, micro_batch: int) -> int | None:
     """Return the micro-batch to go on with, for the same arithmetic; None if the run ends."""
     return micro_batch // 2 if policy == "halve" and micro_batch > 1 else None
+
+
+def go_on_with(halved: int | None, wanted: int | Literal["auto"], policy: OutOfMemory) -> int | None:
+    """Return the micro-batch that a new controller of a run goes on with; None: what was wanted.
+
+    `halved` is what one before it has come to: to find that out again would cost a failure each time.
+    """
+    if halved is None or policy != "halve":
+        return None
+    return halved if wanted == "auto" or halved < wanted else None
 
 
 def what_to_change(plan: RunPlan, attempt: AttemptPlan, policy: OutOfMemory) -> str:

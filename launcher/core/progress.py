@@ -22,8 +22,11 @@ def learn(progress: Progress, seen: Observation) -> Progress:
             progress = _learn_exit(progress, worker, worker.exit_code)
     since = progress.room_since if progress.room_since is not None else seen.now
     unplaced = () if seen.unplaced is None else (seen.unplaced,)
+    watch, present = progress.watch, seen.present
+    if present is not None:
+        watch = replace(watch, expected=seen.past.expected(present.plan, present.attempt))
     return replace(progress, failures=(*progress.failures, *_losses(progress, seen), *unplaced),
-                   room_since=since if seen.could_grow else None, watch=progress.watch.look(seen.now, seen.workers))
+                   room_since=since if seen.could_grow else None, watch=watch.look(seen.now, seen.workers))
 
 
 def _losses(progress: Progress, seen: Observation) -> tuple[WorkerFailure, ...]:

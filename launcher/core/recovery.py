@@ -66,6 +66,8 @@ class History:
     """Since the last new checkpoint."""
     troubles: tuple[Trouble, ...] = ()
     committed: int = 0
+    micro_batch: int | None = None
+    """To which it was halved."""
 
     def add(self, event: Mapping[str, Any]) -> "History":
         """Return the history with one more event of the journal."""
@@ -75,7 +77,8 @@ class History:
             case "decision" if cause := event.get("cause"):
                 trouble = Trouble(FailureKind(cause["kind"]), cause["node"], cause["step"], cause["message"],
                                   cause["raised"])
-                return replace(self, idle=(*self.idle, trouble), troubles=(*self.troubles, trouble))
+                return replace(self, idle=(*self.idle, trouble), troubles=(*self.troubles, trouble),
+                               micro_batch=event.get("micro_batch") or self.micro_batch)
             case "run_ended":
                 # Whoever starts it again has seen why it ended: budgets are full again.
                 return History(committed=self.committed)
@@ -131,12 +134,14 @@ def decide(history: History, trouble: Trouble) -> Again | Over:
     return Again(delay(len(history.idle), trouble), told)
 
 
-def decision(trouble: Trouble, choice: Again | Over) -> Decision:
-    """Return the event that says what was decided; later decisions read the cause in it."""
+def decision(trouble: Trouble, choice: Again | Over, micro_batch: int | None = None) -> Decision:
+    """Return the event that says what was decided; later decisions read the cause in it, and a later controller the
+    micro-batch that the run goes on with."""
     cause = Cause(kind=trouble.kind, node=trouble.node, step=trouble.step, message=trouble.message,
                   raised=trouble.raised)
     if isinstance(choice, Again):
-        return Decision(decision="restart", reason=choice.reason, cause=cause, delay=choice.delay_s)
+        return Decision(decision="restart", reason=choice.reason, cause=cause, delay=choice.delay_s,
+                        micro_batch=micro_batch)
     return Decision(decision="end the run", reason=f"{choice.reason}: {trouble.message}", cause=cause)
 
 

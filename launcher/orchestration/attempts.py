@@ -16,6 +16,8 @@ from launcher.core.attempt import AttemptPlan, WorkerOrders
 from launcher.core.attempt_planning import plan_attempt
 from launcher.core.errors import PlatformError
 from launcher.core.events import AttemptStarted, CheckpointRejected, Event, RunStarted, WorkerPlace
+from launcher.core.out_of_memory import go_on_with
+from launcher.core.past import past_of
 from launcher.core.recovery import History, history_of
 from launcher.core.remedies import Policies, Present
 from launcher.core.saving import between_failures
@@ -60,9 +62,12 @@ class Attempts:
         self.journal = Journal(self.run, go.attempt)
         """Of the present attempt."""
         self.history: History = history_of(read_journal(self.run))
+        self.past = past_of(read_journal(self.run))
         self._old = _workers_of(self.run)
         self._placed: AttemptPlan | None = None
         self._stopwatch: Stopwatch | None = Stopwatch(go.typed, go.phases)
+        if (rows := go_on_with(self.history.micro_batch, go.micro_batch, go.out_of_memory)) is not None:
+            self.halve(rows)
         # The standbys started with this process, long before there was a stopwatch.
         self._stopwatch.begin("imports", process_id().began())
         _append_output(self.run.attempt_path(go.attempt, "controller.log"))
@@ -80,7 +85,8 @@ class Attempts:
         """
         if self._requests.fenced:
             return
-        self.history = self.history.add(self.journal.append(event, durable=durable))
+        told = self.journal.append(event, durable=durable)
+        self.history, self.past = self.history.add(told), self.past.add(told)
 
     def begin(self, without: frozenset[str], now: float) -> Attempt:
         """Place the next attempt. Raises what its placement raises."""

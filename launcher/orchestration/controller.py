@@ -88,8 +88,9 @@ class Controller:
         unplaced, self._unplaced = self._unplaced, None
         return Observation(
             now, gang.look() if gang else (), gang.lost_nodes if gang else (), asked.stop, asked.at_once,
-            history=self._attempts.history, unplaced=unplaced, could_grow=self._around.could_grow,
-            leaving=self._around.leaving, present=self._attempts.present(failing=isinstance(state, Failing)))
+            history=self._attempts.history, past=self._attempts.past, unplaced=unplaced,
+            could_grow=self._around.could_grow, leaving=self._around.leaving,
+            present=self._attempts.present(failing=isinstance(state, Failing)))
 
     def _act(self, action: Action) -> None:
         match action:

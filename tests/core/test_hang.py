@@ -4,10 +4,13 @@ import random
 
 import pytest
 
+from launcher.core.attempt import AttemptPlan, Cluster
 from launcher.core.failure import FailureKind
 from launcher.core.hang import HangLimits, Watch
 from launcher.core.pace import Pulse, Usual
+from launcher.core.past import Expected, Past, past_of
 from tests.core.gang_at_work import Gang, Seen
+from tests.core.planned import planned
 
 STEADY = {"imports": 5.0, "loading": 20.0, "data": 0.01, "forward": 0.3, "step": 0.1, "evaluating": 4.0, "saving": 0.2}
 
@@ -113,6 +116,54 @@ def test_a_start_that_never_ends_is_found():
     assert 290 < seconds < 310
     assert ranks == [0, 1]
     assert "nothing like it was completed yet" in why
+
+
+NOTHING = Past()
+
+
+def restarted(how_far: str, *, past: Past = NOTHING, rank: int = 1, silent_as: str = "", **settings: object) -> float:
+    """Return in how many seconds a rank is found that hangs from the first time it comes so far in an attempt."""
+    plan = planned({"a": 400}, [{"length": {"steps": 30}, "mix": {"a": 1}}])
+    attempt = AttemptPlan(attempt=2, plan="", cluster=Cluster(nodes=()), ranks=(), world_size=2, data_parallel=2,
+                          micro_batch=1, device="cpu", threads=1, ds_config={})
+    gang = Gang(seconds=steady, **settings)  # type: ignore[arg-type]
+    gang.watch = Watch(expected=past.expected(plan, attempt))
+    gang.work(lambda: gang.members[rank].at[0] == how_far)
+    gang.hurt(rank, silent_as=silent_as)
+    seconds, ranks, _ = found(gang, 400.0)
+    assert rank in ranks, "in an evaluation all wait in the same place"
+    return seconds
+
+
+BEFORE = past_of([{"event": "attempt_started", "world_size": 2},
+                  {"event": "startup_phases", "phases": {"rendezvous": (5.0, 5.5), "engine": (5.5, 8.0)}},
+                  {"event": "evaluation", "seconds": 4.0}, {"event": "step", "seconds": 1.5},
+                  {"event": "step", "seconds": 9.0}, {"event": "checkpoint_committed", "seconds": 0.5}])
+
+
+def test_what_earlier_attempts_took_holds_for_the_first_step_of_the_next():
+    assert restarted("data", past=BEFORE) <= 10.0
+    assert 15.0 < restarted("evaluating", past=BEFORE, evaluate_every=10) <= 20.0
+    with pytest.raises(AssertionError, match="no hang was found"):
+        restarted("data")
+
+
+def test_a_run_s_very_first_step_gets_minutes_and_more_for_more_micro_batches():
+    limits = HangLimits()
+    few, many = Watch(expected=Expected(micro_batches=3)), Watch(expected=Expected(micro_batches=300))
+    assert few.limit("data") == few.limit("evaluating") == limits.first_step_s + 3 * limits.first_micro_batch_s
+    assert many.limit("forward") == limits.first_s == few.limit("loading")
+
+
+def test_on_half_the_ranks_a_first_step_may_take_twice_as_long():
+    past = past_of([{"event": "attempt_started", "world_size": 4}, {"event": "step", "seconds": 10.0}])
+    assert 5 * 18.0 < restarted("data", past=past) <= 5 * 20.0
+
+
+def test_a_rank_that_is_stopped_while_loading_is_found_as_soon_as_in_training():
+    assert restarted("loading", silent_as="T") <= 10.0
+    assert 90.0 < restarted("loading", silent_as="R") <= 120.0
+    assert restarted("loading", silent_as="R", past=BEFORE) <= 5 * 3.0
 
 
 def test_imports_may_hold_the_interpreter_for_a_minute_and_not_for_three():

@@ -345,6 +345,7 @@ def test_out_of_memory_halves_where_the_recipe_allows_and_otherwise_says_what_to
     halve, stop = (Present(plan, attempt, policies=Policies(out_of_memory=policy)) for policy in ("halve", "stop"))
     story = Story().running().see([short], codes=(1, None), present=halve).see(after=2, present=halve)
     assert s.HalveMicroBatch(2) in story.actions and isinstance(story.state, s.Restarting)
+    assert story.decisions()[0]["micro_batch"] == 2, "a controller that replaces this one must know"
     story = Story().running().see([short], codes=(1, None), present=stop).see(after=2, present=stop)
     assert isinstance(story.state, s.Failed) and "micro_batch: 2 instead of 4" in story.decisions()[0]["reason"]
 
