@@ -4,7 +4,8 @@ Decides how short the recipe is made, and what counts as the same. Starting and 
 finding whom to hurt `orchestration.faults`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ LEAST_STEPS, MOST_STEPS = 12, 400
 """Of all stages together."""
 SAVES = 10
 """Checkpoints in all, about."""
+ROUNDING = 1e-5
+"""Relative, of losses: another number of workers adds the same numbers in another order, in fp32."""
 
 Event = dict[str, Any]
 
@@ -77,24 +80,56 @@ def recovery(events: Sequence[Event], attempt: int, hurt: float, gone: float | N
     return Recovery(found, first["time"] - hurt, max(0, last_step_of(events, attempt) - first["step"] + 1))
 
 
-def differences(whole: Sequence[Event], hurt: Sequence[Event]) -> list[str]:
-    """Return where the steps and evaluations that count differ; nothing if the runs are the same."""
-    found = [*_compared("step", _steps(whole), _steps(hurt)),
-             *_compared("evaluation at step", _evaluations(whole), _evaluations(hurt))]
+def world_sizes(events: Iterable[Event]) -> set[int]:
+    """Return the numbers of workers that a run's attempts had."""
+    return {int(event["world_size"]) for event in events if event["event"] == "attempt_started"}
+
+
+def differences(whole: Sequence[Event], hurt: Sequence[Event], rounding: float = 0.0) -> list[str]:
+    """Return where the steps and evaluations that count differ; nothing if the runs are the same.
+
+    With rounding losses may differ by so much, relative to themselves, and norms of gradients are not compared.
+    """
+    def same(one: Facts | None, other: Facts | None) -> bool:
+        if one is None or other is None or not rounding:
+            return one == other
+        close = one.losses.keys() == other.losses.keys() and all(
+            _close(loss, other.losses[name], rounding) for name, loss in one.losses.items())
+        return close and one.exact == other.exact
+
+    found = [*_compared("step", _steps(whole), _steps(hurt), same),
+             *_compared("evaluation at step", _evaluations(whole), _evaluations(hurt), same)]
     ends = [event["exit_code"] for event in hurt if event["event"] == "run_ended"]
     return found if ends[-1:] == [0] else [*found, "the run did not finish"]
 
 
-def _compared(what: str, whole: Mapping[int, object], hurt: Mapping[int, object]) -> list[str]:
-    wrong = [step for step in sorted({*whole, *hurt}) if whole.get(step) != hurt.get(step)]
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What counts of a step or an evaluation."""
+
+    losses: Mapping[str, float | None]
+    exact: object = None
+    """Whatever does not depend on the number of workers."""
+    norm: float | None = None
+
+
+def _compared(what: str, whole: Mapping[int, Facts], hurt: Mapping[int, Facts],
+              same: Callable[[Facts | None, Facts | None], bool]) -> list[str]:
+    wrong = [step for step in sorted({*whole, *hurt}) if not same(whole.get(step), hurt.get(step))]
     return [f"{what} {wrong[0]} is the first of {len(wrong)} that differ or are missing"] if wrong else []
 
 
-def _steps(events: Sequence[Event]) -> dict[int, object]:
-    return {event["step"]: (event["loss"], event["learning_rate"], event["grad_norm"], event["rows_digest"],
-                            event["applied"]) for event in surviving(events)}
+def _close(one: float | None, other: float | None, rounding: float) -> bool:
+    if one is None or other is None:  # Not finite.
+        return one == other
+    return math.isclose(one, other, rel_tol=rounding)
 
 
-def _evaluations(events: Sequence[Event]) -> dict[int, object]:
-    return {event["step"]: {name: source["loss"] for name, source in event["sources"].items()}
+def _steps(events: Sequence[Event]) -> dict[int, Facts]:
+    return {event["step"]: Facts({"": event["loss"]}, (event["learning_rate"], event["rows_digest"], event["applied"]),
+                                 event["grad_norm"]) for event in surviving(events)}
+
+
+def _evaluations(events: Sequence[Event]) -> dict[int, Facts]:
+    return {event["step"]: Facts({name: source["loss"] for name, source in event["sources"].items()})
             for event in events if event["event"] == "evaluation"}

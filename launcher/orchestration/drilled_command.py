@@ -8,12 +8,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from launcher.core.errors import PlatformError
-from launcher.orchestration.faults import LivingRun, command_line
+from launcher.orchestration.faults import LivingRun, command_line, nobody
 from launcher.storage.journal import read_journal
 from launcher.storage.process_id import ProcessId, descendants, leave, process_id, wait_gone
 from launcher.storage.run_dir import RunDir
@@ -29,16 +30,30 @@ class NotRight(PlatformError):
     """A run did what it must not do."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Where a drill's commands are given: here, or on a machine of a cluster."""
+
+    prefix: tuple[str, ...] = ()
+    """What their command lines begin with. It must become the command, under the same pid."""
+    elsewhere: Callable[[], Iterable[ProcessId]] = nobody
+    """Who belongs to the run on other machines."""
+
+
+HERE = Ground()
+
+
 class Command:
     """One `launcher run` at work."""
 
-    def __init__(self, arguments: Sequence[str], run: RunDir, log: Path) -> None:
+    def __init__(self, arguments: Sequence[str], run: RunDir, log: Path, ground: Ground = HERE) -> None:
+        words = [*ground.prefix, sys.executable, "-m", "launcher.cli.main", *arguments]
         with log.open("ab") as output:
             # Of a session of its own: a terminal's Ctrl-C is the drill's to answer.
-            self._child = subprocess.Popen([sys.executable, "-m", "launcher.cli.main", *arguments], stdout=output,
-                                           stderr=output, stdin=subprocess.DEVNULL, start_new_session=True)
+            self._child = subprocess.Popen(words, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
+                                           start_new_session=True)
         self.run, self._log = run, log
-        self.living = LivingRun(run, process_id(self._child.pid))
+        self.living = LivingRun(run, process_id(self._child.pid), ground.elsewhere)
         self.family: dict[int, ProcessId] = {}
         """Everybody who was ever seen."""
         self.scratches: set[Path] = set()

@@ -7,7 +7,7 @@ first. When to hurt and what must follow is `orchestration.drill`.
 
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +22,17 @@ from launcher.storage.run_dir import RunDir
 Moment = Literal["training", "loading"]
 
 
-class LivingRun:
-    """The processes of one command's run."""
+def nobody() -> Iterable[ProcessId]:
+    """Return that a run has no processes beside those that it wrote down."""
+    return ()
 
-    def __init__(self, run: RunDir, command: ProcessId) -> None:
-        self.run, self.command = run, command
+
+class LivingRun:
+    """The processes of one command's run. On a cluster `elsewhere` tells who belongs to it on other machines."""
+
+    def __init__(self, run: RunDir, command: ProcessId,
+                 elsewhere: Callable[[], Iterable[ProcessId]] = nobody) -> None:
+        self.run, self.command, self._elsewhere = run, command, elsewhere
 
     def workers(self) -> list[ProcessId]:
         """Return the newest attempt's workers by rank, those that live."""
@@ -59,7 +65,8 @@ class LivingRun:
         """Return everything that belongs to the run and lives."""
         below = [each for each in descendants(self.command) if each.alive()]
         known = {each.pid for each in below}
-        return [self.command, *below, *(each for each in (*self._ray(), *self.workers()) if each.pid not in known)]
+        others = (*self._ray(), *self.workers(), *self._elsewhere())
+        return [self.command, *below, *{each.pid: each for each in others if each.pid not in known}.values()]
 
     def _ray(self) -> list[ProcessId]:
         scratch = self.scratch()
@@ -84,25 +91,40 @@ def first_word(process: ProcessId) -> str:
     return next(iter(command_line(process)), "")
 
 
+Blow = Callable[[LivingRun, Random], bool]
+"""Hurts a run, and returns whether everybody was there."""
+Victims = Callable[[LivingRun, Random], Iterator[ProcessId | None]]
+
+
+def signals(victims: Victims, number: int = signal.SIGKILL) -> Blow:
+    """Return the blow that sends a signal to all victims at once."""
+
+    def strike(living: LivingRun, chance: Random) -> bool:
+        found = list(victims(living, chance))
+        hit = [victim is not None and victim.signal(number) for victim in found]
+        return bool(hit) and all(hit)
+
+    return strike
+
+
+def nothing() -> None:
+    """Leave everything as it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One way to hurt a run."""
 
     name: str
     """As the drill's table says it."""
-    victims: Callable[[LivingRun, Random], Iterator[ProcessId | None]]
-    signal: int = signal.SIGKILL
+    strike: Blow
     moment: Moment = "training"
     exit_code: int | None = None
     """Of the command, if it must end; it is given again then. None: the command goes on by itself."""
     again: bool = False
     """The next attempt is hurt the same way while it loads."""
-
-    def strike(self, living: LivingRun, chance: Random) -> bool:
-        """Hurt the run; return whether everybody was there."""
-        victims = list(self.victims(living, chance))
-        hit = [victim is not None and victim.signal(self.signal) for victim in victims]
-        return bool(hit) and all(hit)
+    mend: Callable[[], None] = nothing
+    """What others put right afterwards: once the run goes on by itself, or before the command is given again."""
 
 
 def _one_rank(living: LivingRun, chance: Random) -> Iterator[ProcessId | None]:
@@ -136,21 +158,21 @@ def _command(living: LivingRun, _chance: Random) -> Iterator[ProcessId | None]:
 
 YIELDED, KILLED = 75, -signal.SIGKILL
 USUAL = (
-    Fault("a rank killed", _one_rank),
-    Fault("two ranks killed at once", _two_ranks),
-    Fault("a rank stopped by SIGSTOP", _one_rank, signal.SIGSTOP),
-    Fault("the node's agent killed", _agent),
-    Fault("the controller killed", _controller),
-    Fault("Ray's raylet killed", _raylet),
-    Fault("Ray's GCS killed", _gcs),
-    Fault("SIGTERM, then resumed", _command, signal.SIGTERM, exit_code=YIELDED),
+    Fault("a rank killed", signals(_one_rank)),
+    Fault("two ranks killed at once", signals(_two_ranks)),
+    Fault("a rank stopped by SIGSTOP", signals(_one_rank, signal.SIGSTOP)),
+    Fault("the node's agent killed", signals(_agent)),
+    Fault("the controller killed", signals(_controller)),
+    Fault("Ray's raylet killed", signals(_raylet)),
+    Fault("Ray's GCS killed", signals(_gcs)),
+    Fault("SIGTERM, then resumed", signals(_command, signal.SIGTERM), exit_code=YIELDED),
 )
 """What a drill does unless asked for more."""
 MORE = (
-    Fault("a rank killed while loading", _one_rank, moment="loading"),
-    Fault("a rank killed, and again", _one_rank, again=True),
-    Fault("controller killed while loading", _controller, moment="loading"),
-    Fault("the command killed, run again", _command, exit_code=KILLED),
+    Fault("a rank killed while loading", signals(_one_rank), moment="loading"),
+    Fault("a rank killed, and again", signals(_one_rank), again=True),
+    Fault("controller killed while loading", signals(_controller), moment="loading"),
+    Fault("the command killed, run again", signals(_command), exit_code=KILLED),
 )
 FAULTS = (*USUAL, *MORE)
 PLAIN = ("a rank killed", "two ranks killed at once", "a rank stopped by SIGSTOP", "the controller killed",

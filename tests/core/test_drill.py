@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from launcher.core.drill import Recovery, differences, lengths_for, recovery, shortened
+from launcher.core.drill import Recovery, differences, lengths_for, recovery, shortened, world_sizes
 
 
 def step(number: int, attempt: int = 1, *, time: float = 0.0, loss: float = 1.0, **more: Any) -> dict[str, Any]:
@@ -57,3 +57,15 @@ def test_a_drill_s_run_is_short_whatever_a_step_takes():
     assert lengths_for(1, 0.0) == (400, 40)
     assert shortened(2, 6, 1) == ("stages.0.length.steps=6", "stages.1.length.steps=6", "checkpoint.every=1 steps",
                                   "evaluate.every=13 steps")
+
+
+def test_with_another_number_of_workers_losses_may_differ_by_rounding_and_nothing_else_may():
+    hurt = [started(1, None), step(1), step(2, loss=1.0 + 5e-6, grad_norm=1.001), step(3), ENDED]
+    assert differences(WHOLE, hurt, rounding=1e-5) == [] != differences(WHOLE, hurt)
+    for wrong in ({"loss": 1.0 + 2e-5}, {"rows_digest": "other"}, {"learning_rate": 0.1 + 1e-9}, {"loss": None}):
+        assert differences(WHOLE, [started(1, None), step(1), step(2, **wrong), step(3), ENDED], rounding=1e-5)
+
+
+def test_the_numbers_of_workers_that_a_run_had_are_told_once_each():
+    events = [{**started(number, None), "world_size": size} for number, size in enumerate((2, 1, 2), start=1)]
+    assert world_sizes(events) == {1, 2}
