@@ -4,13 +4,17 @@ When to evaluate is the loop's; which rows is the prepared source's holdout, in 
 """
 
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+
+import torch
 
 from launcher.core.events import Evaluation, SourceLoss
-from launcher.runtime.batches import Batches
+from launcher.runtime.batches import Batches, MicroBatch
 from launcher.runtime.engine import TrainEngine
 from launcher.runtime.process_group import Agreement
 from launcher.runtime.reporter import Reporter
+from launcher.runtime.stop import StopFlag
 
 
 def source_losses(sums: Mapping[str, float], supervised: Mapping[str, int],
@@ -29,20 +33,40 @@ class Evaluator:
     """Evaluates all sources that have a holdout."""
 
     def __init__(self, engine: TrainEngine, holdouts: Batches, sources: list[str], order: list[str], rank: int,
-                 data_parallel: int, micro_batch: int, agreement: Agreement, reporter: Reporter) -> None:
+                 data_parallel: int, micro_batch: int, agreement: Agreement, reporter: Reporter,
+                 stop: StopFlag) -> None:
         self._engine, self._holdouts, self.sources, self._order = engine, holdouts, sources, order
         self._rank, self._data_parallel, self._micro_batch = rank, data_parallel, micro_batch
-        self._agreement, self._reporter = agreement, reporter
+        self._agreement, self._reporter, self._stop = agreement, reporter, stop
 
-    def run(self, step: int, stage: str) -> dict[str, SourceLoss]:
-        """Measure every holdout, report and return what came out, on all ranks the same. Called by all of them."""
-        losses: dict[str, SourceLoss] = {}
+    def run(self, step: int, stage: str) -> dict[str, SourceLoss] | None:
+        """Measure every holdout, report and return what came out, on all ranks the same. Called by all of them.
+
+        None, and nothing is reported, if one of them was asked to stop meanwhile.
+        """
+        begun, losses = time.perf_counter(), dict[str, SourceLoss]()
         for source in self.sources:
             rows = self._holdouts.all_rows(source)
             mine = self._holdouts.of_rank(rows, self._rank, self._data_parallel, self._micro_batch)
-            here = self._engine.evaluate(mine, self._reporter.progress)
+            here = self._measure(mine)
+            if here is None:
+                return None
             everyone = self._agreement.gather(here.tolist()).sum(0).tolist()
             losses |= source_losses(dict(zip(self._order, everyone, strict=True)), rows.supervised, rows.rows)
         if self._rank == 0:
-            self._reporter.event(Evaluation(step=step, stage=stage, sources=losses))
+            seconds = time.perf_counter() - begun
+            self._reporter.event(Evaluation(step=step, stage=stage, sources=losses, seconds=seconds))
         return losses
+
+    def _measure(self, batches: Sequence[MicroBatch]) -> torch.Tensor | None:
+        """Return this rank's summed losses by source, or None on all ranks once one of them wants to stop.
+
+        All ranks have equally many batches. The exchange of each hides behind its computation.
+        """
+        sums = torch.zeros(len(self._order), dtype=torch.float64, device=batches[0].input_ids.device)
+        for batch in batches:
+            exchange = self._agreement.begin([float(self._stop.requested())])
+            sums += self._engine.evaluate([batch], self._reporter.progress)
+            if exchange().max() > 0:
+                return None
+        return sums

@@ -54,25 +54,26 @@ class Loop:
     def run(self) -> Outcome:
         """Train to the end of the plan; return how it ended. Raises what the engine raises, and Diverged."""
         # A checkpoint may be older than what follows its step: what is due there is measured again.
-        if self.step == 0 or self._evaluation_due(self._plan.stage_of(self.step)):
-            self._measure(self._plan.stage_of(max(1, self.step)))
+        stage = self._plan.stage_of(max(1, self.step))
+        if (self.step == 0 or self._evaluation_due(stage)) and self._measure(stage) is None:
+            return self._settle()
         self._reporter.phase("step", self.step + 1)
         while self.step < self._plan.steps:
             stage = self._plan.stage_of(self.step + 1)
             if self.step + 1 == stage.first_step:
                 self._tell_stage(stage)
-            if self._leaving(self._train_step(stage)):
-                self._settle()
-                return Outcome.STOPPED
+            if self._train_step(stage):
+                return self._settle()
         return Outcome.FINISHED
 
-    def _settle(self) -> None:
+    def _settle(self) -> Outcome:
         """Wait until what is being saved is committed."""
         self._reporter.phase("saving", self.step)
         self._checkpointing.finish()
+        return Outcome.STOPPED
 
     def _train_step(self, stage: StagePlan) -> bool:
-        """Run the next step and report it; return whether any rank wants to stop."""
+        """Run the next step and report it; return whether to leave: a rank wants to stop, and there is more to do."""
         begin, step, rank = time.perf_counter(), self.step + 1, self._rank
         self._reporter.beat(step, "data")
         rows = self._batches.step_rows(step)
@@ -89,10 +90,19 @@ class Loop:
         if not skipped:
             self._refuse_divergence(self._judge.learn(step, sums, rows.supervised, update.grad_norm))
         stopping = bool(values[:, 0].max() > 0)
-        # Whoever stops has little time: what is due is measured when the run goes on.
-        losses = self._measure(stage) if self._evaluation_due(stage) and not self._leaving(stopping) else {}
-        self._checkpointing.after_step(step, rows.rows, values[:, 1 : 1 + WORDS], losses, stopping=stopping)
-        return stopping
+        losses = self._losses_due(stage, stopping=stopping)
+        stopping = stopping or losses is None
+        self._checkpointing.after_step(step, rows.rows, values[:, 1 : 1 + WORDS], losses or {}, stopping=stopping)
+        return stopping and (losses is None or step < self._plan.steps)
+
+    def _losses_due(self, stage: StagePlan, *, stopping: bool) -> dict[str, SourceLoss] | None:
+        """Return what is to be measured after this step; None if somebody wants to stop, before it or meanwhile.
+
+        Whoever stops has little time: what is due is measured when the run goes on.
+        """
+        if not self._evaluation_due(stage) or not self._evaluator.sources:
+            return {}
+        return None if stopping else self._measure(stage)
 
     def _accumulate(self, rows: StepRows) -> list[float]:
         """Compute this rank's part of a step; return its summed losses by source."""
@@ -110,14 +120,12 @@ class Loop:
         documents = [name for step in verdict.steps for name in self._batches.documents(self._batches.step_rows(step))]
         raise Diverged(f"{verdict.reason}. Its rows: {named(documents)}")
 
-    def _leaving(self, stopping: bool) -> bool:
-        return stopping and self.step < self._plan.steps
-
     def _evaluation_due(self, stage: StagePlan) -> bool:
         every = self._plan.evaluate_every
         return self.step == stage.last_step or (every is not None and self.step % every == 0)
 
-    def _measure(self, stage: StagePlan) -> dict[str, SourceLoss]:
+    def _measure(self, stage: StagePlan) -> dict[str, SourceLoss] | None:
+        """Return the losses on the holdouts, or None, on all ranks, if one of them was asked to stop meanwhile."""
         if not self._evaluator.sources:
             return {}
         self._reporter.phase("evaluating", self.step)

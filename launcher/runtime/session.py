@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import nn
 
 from launcher.core.attempt import WorkerOrders
+from launcher.core.errors import Yielded
 from launcher.core.events import Exported
 from launcher.data.keys import stored_index
 from launcher.data.packed import PackedSplit
@@ -67,7 +68,7 @@ def _join(orders: WorkerOrders, mailbox: Mailbox, reporter: Reporter, stop: Stop
     else:
         letter = mailbox.wait("rendezvous", alive=stop.alive, timeout_s=RENDEZVOUS_TIMEOUT_S)
         if letter is None:
-            raise ConnectionError("asked to stop while waiting for rank 0")
+            raise Yielded("asked to stop while waiting for rank 0")
         store = join_store(letter["host"], letter["port"], orders.attempt.world_size)
     return open_groups(store, orders)
 
@@ -90,7 +91,7 @@ def _loop(orders: WorkerOrders, engine: TrainEngine, cache: Store, agreement: Ag
                     flatten=flatten)
     held = {name: PackedSplit(cache, index, "holdout") for name, index in indexes.items() if index.holdout.rows}
     evaluator = Evaluator(engine, Batches(plan, held, device, flatten=flatten), list(held), list(plan.sources),
-                          orders.rank, attempt.data_parallel, attempt.micro_batch, agreement, reporter)
+                          orders.rank, attempt.data_parallel, attempt.micro_batch, agreement, reporter, stop)
     rank = Rank(orders.rank, attempt.data_parallel, attempt.micro_batch)
     return Loop(plan, rank, engine, train, evaluator, agreement, reporter, stop, checkpointing, done)
 

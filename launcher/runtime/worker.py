@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from launcher.core.attempt import WorkerOrders
-from launcher.core.errors import FAILED, FINISHED, YIELDED
+from launcher.core.errors import FAILED, FINISHED, YIELDED, Yielded
 from launcher.runtime.reporter import Reporter
 from launcher.runtime.stacks import forget_empty, write_stacks_to
 from launcher.runtime.stop import StopFlag
@@ -72,6 +72,8 @@ def main(folder: str, *, patient: bool = False) -> NoReturn:
         orders = WorkerOrders.model_validate(letter)
         write_stacks_to(RunDir(orders.run_dir).rank_stacks(orders.attempt.attempt, orders.rank))
         outcome, step = session.run(orders, mailbox, reporter, stop)
+    except Yielded:
+        leave(YIELDED)
     except BaseException as error:
         # Whatever it was, the starter must learn it; a report that cannot be written must not hide the exit code.
         with suppress(OSError):
