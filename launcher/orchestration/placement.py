@@ -1,6 +1,7 @@
 """Bringing attempts onto machines: one agent per node with its workers started. Here: this machine, without Ray.
 
-Decides nothing about a run: which nodes to leave out and when to begin is told. Over Ray it is `ray_placement`.
+Decides nothing about a run: which nodes to leave out and when to begin is told. Over Ray it is `ray_placement`. What
+waits here for nodes hears of a stop by itself, because the controller looks at nothing meanwhile.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,13 +11,23 @@ from typing import Protocol
 from launcher.core.attempt import AttemptPlan
 from launcher.core.errors import PlatformError
 from launcher.orchestration.node_agent import ORPHAN_GRACE_S, Agent, NodeAgent
-from launcher.orchestration.requests import Go
+from launcher.orchestration.requests import Go, Requests
 from launcher.orchestration.startup import Stopwatch
 from launcher.storage.process_id import ProcessId, leave
 
 
 class PlacementLost(PlatformError):
     """What attempts are placed with is gone as a whole: another controller has to bring it up anew."""
+
+
+class PlacementStopped(PlacementLost):
+    """A stop was asked for before the workers were there: there will be no attempt, and nothing to do about that."""
+
+
+def heed(requests: Requests) -> None:
+    """Raise PlacementStopped if a stop was asked for."""
+    if requests.stop is not None:
+        raise PlacementStopped("a stop was asked for before the workers were there")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +58,8 @@ class Placement(Protocol):
     def place(self, wanted: Wanted, stopwatch: Stopwatch) -> tuple[Sequence[Agent], AttemptPlan]:
         """Start an attempt's workers; return one agent per node and the attempt as it is placed.
 
-        Raises PlatformError if it cannot be now, Unplannable if the machines do not fit, PlacementLost if it never can.
+        Raises PlatformError if it cannot be now, Unplannable if the machines do not fit, PlacementLost if it never can,
+        PlacementStopped soon after a stop was asked for.
         """
         ...
 

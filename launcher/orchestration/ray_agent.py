@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +26,8 @@ WATCH_S = 0.5
 PING_S = 5.0
 CALL_TIMEOUT_S = 30.0
 """A call takes a millisecond; a node that does not answer for this long is lost."""
+HEED_S = 0.5
+"""Between looks, in a wait that may last minutes, whether it is still wanted."""
 
 
 class RayNodeAgent:
@@ -103,8 +105,12 @@ class RayNodeAgent:
 class RemoteAgent:
     """The controller's side of one node's actor."""
 
-    def __init__(self, node_id: str, resources: Mapping[str, float], scratch: Path | None = None) -> None:
+    def __init__(self, node_id: str, resources: Mapping[str, float], scratch: Path | None = None,
+                 heed: Callable[[], None] = lambda: None) -> None:
         self.node_id, self._scratch = node_id, str(scratch or "")
+        self._heed = heed
+        """Called again and again while it waits for long; what that raises ends the wait."""
+        self._answered = False
         # A restarted actor would come back without its workers: losing one is the controller's to judge.
         made = ray.remote(RayNodeAgent).options(
             num_cpus=resources.get("CPU", 0), num_gpus=resources.get("GPU", 0), max_restarts=0, max_task_retries=0,
@@ -113,14 +119,17 @@ class RemoteAgent:
 
     def ready(self, timeout_s: float) -> ProcessId:
         """Wait until the actor is placed and return its process. Raises AgentLost."""
-        return ProcessId.model_validate(self._call("process", timeout_s=timeout_s))
+        process = ProcessId.model_validate(self._call("process", timeout_s=timeout_s, heeding=True))
+        self._answered = True
+        return process
 
     def answers(self) -> bool:
         """Return whether the actor lives."""
         try:
-            return bool(self._call("process", timeout_s=PING_S))
+            self._answered = bool(self._call("process", timeout_s=PING_S))
         except AgentLost:
-            return False
+            self._answered = False
+        return self._answered
 
     def adopt(self, scratch: Path, folders: Sequence[str], threads: int, device: str) -> None:
         """Hand standbys over; afterwards the controller may let go of them."""
@@ -129,7 +138,7 @@ class RemoteAgent:
     def start(self, slots: int, threads: int, device: str, old: Sequence[ProcessId] = ()) -> None:
         """Start the node's workers, once old ones that are still there are gone."""
         self._call("start", slots, threads, device, [process.model_dump() for process in old], self._scratch,
-                   timeout_s=ORPHAN_GRACE_S + CALL_TIMEOUT_S)
+                   timeout_s=ORPHAN_GRACE_S + CALL_TIMEOUT_S, heeding=True)
 
     def warm(self) -> None:
         """Make workers for the next attempt ready."""
@@ -153,14 +162,19 @@ class RemoteAgent:
 
     def close(self) -> None:
         """End the workers, then the actor. One that is gone already has ended its workers itself."""
+        # One that was never placed still waits for its node and, like one that was found silent, answers nothing.
         with suppress(AgentLost):
-            self._call("close")
-        # One that was never placed still waits for its node.
+            if self._answered:
+                self._call("close")
         with suppress(RayError):
             ray.kill(cast(Any, self._actor))
 
-    def _call(self, method: str, *arguments: Any, timeout_s: float = CALL_TIMEOUT_S) -> Any:
+    def _call(self, method: str, *arguments: Any, timeout_s: float = CALL_TIMEOUT_S, heeding: bool = False) -> Any:
+        until = time.monotonic() + timeout_s
         try:
-            return ray.get(getattr(self._actor, method).remote(*arguments), timeout=timeout_s)
+            answer = getattr(self._actor, method).remote(*arguments)
+            while heeding and time.monotonic() < until and not ray.wait([answer], timeout=HEED_S)[0]:
+                self._heed()
+            return ray.get(answer, timeout=max(0.0, until - time.monotonic()))
         except (RayError, GetTimeoutError) as error:
             raise AgentLost(f"the node's agent does not answer: {error}") from error

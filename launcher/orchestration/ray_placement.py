@@ -2,13 +2,14 @@
 
 Importing it imports Ray, which the controller does while its standbys import torch. An agent is an actor bound to its
 node by the node's id, and takes what its workers take; it is kept from attempt to attempt with the workers that it has
-made ready, as long as it answers.
+made ready, as long as it answers. What takes minutes, waiting for nodes that others hold, ends with a stop.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,7 +19,7 @@ from launcher.core.errors import PlatformError, Unplannable, UserError
 from launcher.orchestration import ray_cluster
 from launcher.orchestration.gang import AgentLost
 from launcher.orchestration.node_agent import ORPHAN_GRACE_S, Agent, NodeAgent
-from launcher.orchestration.placement import PlacementLost, Surroundings, Wanted, settled
+from launcher.orchestration.placement import PlacementLost, Surroundings, Wanted, heed, settled
 from launcher.orchestration.ray_agent import RemoteAgent
 from launcher.orchestration.requests import Requests
 from launcher.orchestration.startup import Stopwatch
@@ -64,9 +65,7 @@ class EmbeddedPlacement:
         with stopwatch.phase("ray"):
             # Registered first: a start that fails half-way leaves daemons too.
             self._cleanup.callback(ray_cluster.disconnect)
-            ray_cluster.start_private(self._scratch / ray_cluster.FOLDER)
-            # Ray takes SIGTERM for itself when it starts, and would leave without a word to the workers.
-            self._requests.take_signals()
+            _bring_up(self._requests, partial(ray_cluster.start_private, self._scratch / ray_cluster.FOLDER))
         self._daemons = [process for process in children() if process.pid not in workers]
         with stopwatch.phase("agents"):
             agent = self._new_agent()
@@ -83,8 +82,11 @@ class EmbeddedPlacement:
     def _new_agent(self) -> RemoteAgent:
         """Start the node's agent, and write down what would have to be ended by pid. Raises PlacementLost."""
         try:
-            self._agent = RemoteAgent(next(iter(ray_cluster.live_nodes())), EMBEDDED, self._scratch)
+            node = next(iter(ray_cluster.live_nodes()))
+            self._agent = RemoteAgent(node, EMBEDDED, self._scratch, heed=partial(heed, self._requests))
             process = self._agent.ready(AGENT_S)
+        except PlacementLost:
+            raise
         except Exception as error:
             raise PlacementLost(f"Ray on this machine does not answer any more: {error}") from error
         self._cleanup.callback(self._agent.close)
@@ -111,8 +113,7 @@ class ClusterPlacement:
         if self._wanted is None:
             with stopwatch.phase("ray"):
                 self._cleanup.callback(ray_cluster.disconnect)
-                ray_cluster.connect(self._address)
-                self._requests.take_signals()
+                _bring_up(self._requests, partial(ray_cluster.connect, self._address))
             self._cleanup.callback(self._close)
         self._wanted = wanted
         nodes = self._nodes(wanted.without)
@@ -169,7 +170,7 @@ class ClusterPlacement:
             if held is None or held[1] != share or not held[0].answers():
                 if held is not None:
                     held[0].close()
-                self._agents[key] = RemoteAgent(key, share), share
+                self._agents[key] = RemoteAgent(key, share, heed=partial(heed, self._requests)), share
                 made.append(self._agents[key][0])
         try:
             for agent in made:
@@ -182,6 +183,16 @@ class ClusterPlacement:
     def _close(self) -> None:
         for agent, _ in self._agents.values():
             agent.close()
+
+
+def _bring_up(requests: Requests, start: Callable[[], None]) -> None:
+    """Start Ray or join it. It takes SIGTERM for itself meanwhile, and would leave without a word to anybody."""
+    try:
+        start()
+    except SystemExit:
+        requests.ask_stop("signal")
+    requests.take_signals()
+    heed(requests)
 
 
 def _answer(question: Callable[[], Answer]) -> Answer:

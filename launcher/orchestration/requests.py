@@ -25,6 +25,8 @@ from launcher.storage.lock import token_of
 from launcher.storage.run_dir import RunDir
 from launcher.storage.stop_file import clear_stops, stops_asked
 
+POLL_S = 0.02
+"""Between looks at what threads and signal handlers have noted."""
 WATCH_S = 1.0
 """Between looks into the run directory, which may lie on a slow file system."""
 ORPHAN_GRACE_S = 10.0
@@ -81,7 +83,6 @@ class Requests:
         """Another host took the run over: nothing of it may be written from here any more, the journal included."""
         self._notices: list[StopRequested] = []
         self._go: Go | None = None
-        self._settled = threading.Event()
 
     @property
     def stop(self) -> StopRequested | None:
@@ -109,8 +110,17 @@ class Requests:
 
     def wait_go(self) -> Go | None:
         """Wait for the order to begin; None if a stop came first. A stop may have come with it, too."""
-        self._settled.wait()
+        # Looked at and not waited for: a handler that comes while its own thread holds an event's lock waits for ever.
+        while self._go is None and self.stop is None:
+            time.sleep(POLL_S)
         return self._go
+
+    def wait_stop(self, timeout_s: float) -> bool:
+        """Wait for so long, or until a stop is asked for; return whether one is."""
+        until = time.monotonic() + timeout_s
+        while self.stop is None and time.monotonic() < until:
+            time.sleep(min(POLL_S, timeout_s))
+        return self.stop is not None
 
     def ask_stop(self, reason: StopReason) -> None:
         """Ask for a stop from inside; the first reason stands."""
@@ -121,7 +131,6 @@ class Requests:
         if request not in self._notices:
             self._notices.append(request)
         self.at_once = self.at_once or at_once
-        self._settled.set()
 
     def _watch(self, run: RunDir, token: int) -> None:
         while True:
@@ -145,7 +154,6 @@ class Requests:
             line = _LINES.validate_json(text)
             if isinstance(line, Go):
                 self._go = line
-                self._settled.set()
             else:
                 self._notice(line.request, at_once=line.at_once)
         self.orphaned = True
