@@ -49,7 +49,7 @@ def _follow(reader: JournalReader, fold: RunFold, view: View, supervisor: Superv
     while True:
         # Looked at first: whatever a controller that is gone has written is read below.
         gone = supervisor.exit_code()
-        events = reader.new_events()
+        events = reader.new_events() + ([] if gone is None else supervisor.unsaid())
         fold.add(*events)
         if events:
             view.show(fold, events)

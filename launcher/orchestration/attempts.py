@@ -95,8 +95,7 @@ class Attempts:
         number = self.go.attempt if first else next_attempt(self.run)
         agents, placed = self.placement.place(Wanted(self.go, number, without, self._old), stopwatch)
         if not first:
-            self.journal.close()
-            self.journal = Journal(self.run, number)
+            self.journal = self.journal.next(number)
             _append_output(self.run.attempt_path(number, "controller.log"))
         self._stopwatch = None
         resume = self._newest(number)

@@ -36,6 +36,7 @@ from launcher.orchestration.attempts import Attempt, Attempts
 from launcher.orchestration.placement import PlacementLost, Surroundings
 from launcher.orchestration.requests import Requests
 from launcher.storage.evidence import write_page
+from launcher.storage.files import full_disk
 
 POLL_S = 0.05
 """Between looks while something is about to change: rank 0's peers wait for its address at each start."""
@@ -148,7 +149,8 @@ class Controller:
         except (PlatformError, UserError, OSError) as error:
             # What fitted once may fit again when nodes are back.
             kind = FailureKind.STORAGE if isinstance(error, OSError) else FailureKind.NODE_LOSS
-            self._unplaced = WorkerFailure(rank=0, node="", kind=kind, message=str(error))
+            message = full_disk(error) or str(error)
+            self._unplaced = WorkerFailure(rank=0, node="", kind=kind, message=message)
 
     def _record(self, event: Event | dict[str, object]) -> None:
         if isinstance(event, RunEnded):

@@ -33,6 +33,8 @@ from launcher.orchestration.controller import Controller
 from launcher.orchestration.node_agent import NodeAgent
 from launcher.orchestration.placement import HerePlacement, Placement, PlacementLost
 from launcher.orchestration.requests import Go, Requests, standard_input
+from launcher.storage.files import full_disk
+from launcher.storage.journal import keep_unsaid
 
 AGAIN = 77
 """Exit code of a controller that cannot go on and may be replaced; people never see it."""
@@ -59,14 +61,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with ExitStack() as cleanup:
         placement = _placement(chosen, requests, cleanup)
         go = requests.wait_go()
-        code = YIELDED if go is None else work(go, requests, placement)
+        code = YIELDED if go is None else work(go, requests, placement, chosen.scratch)
     if requests.orphaned:
         # Otherwise the supervisor removes it, after it has ended what may be left.
         shutil.rmtree(chosen.scratch, ignore_errors=True)
     return code
 
 
-def work(go: Go, requests: Requests, placement: Placement) -> int:
+def work(go: Go, requests: Requests, placement: Placement, scratch: Path) -> int:
     """Work on the run until it ends, journalled from its first moment to its last."""
     attempts = Attempts(go, placement, requests)
     try:
@@ -94,6 +96,7 @@ def work(go: Go, requests: Requests, placement: Placement) -> int:
         return _record_breakdown(attempts, error)
     finally:
         attempts.journal.close()
+        keep_unsaid(scratch, attempts.journal.unsaid)
 
 
 def _placement(chosen: argparse.Namespace, requests: Requests, cleanup: ExitStack) -> Placement:
@@ -140,8 +143,10 @@ def _record_breakdown(attempts: Attempts, error: Exception) -> int:
     code = error.exit_code if isinstance(error, LauncherError) else FAILED
     kind = FailureKind.STARTUP if code in (INFRASTRUCTURE, REFUSED) else FailureKind.CONTROLLER_LOSS
     kind = FailureKind.STORAGE if isinstance(error, RunFailed) else kind
-    told = "" if isinstance(error, LauncherError) else "".join(traceback.format_exception(error))
-    message = str(error) if isinstance(error, LauncherError) else f"{type(error).__name__}: {error}"
+    full = full_disk(error)
+    kind, code = (FailureKind.STORAGE, INFRASTRUCTURE) if full else (kind, code)
+    told = "" if full or isinstance(error, LauncherError) else "".join(traceback.format_exception(error))
+    message = full or (str(error) if isinstance(error, LauncherError) else f"{type(error).__name__}: {error}")
     failure = Failed.model_validate({"kind": kind, "rank": None, "node": None, "step": None, "message": message,
                                      "traceback": told})
     attempts.record(failure)

@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from launcher.core.document import Document
 from launcher.core.events import StopRequested
 from launcher.orchestration.requests import Go, Stop
+from launcher.storage.journal import unsaid_in
 from launcher.storage.process_id import ProcessId, descendants, leave, process_id, wait_gone
 
 CONTROLLER_MODULE = "launcher.orchestration.main"
@@ -116,6 +117,10 @@ class Supervisor:
             if self._stops > 2:
                 self._child.kill()
             self._say(self._asked)
+
+    def unsaid(self) -> list[dict[str, Any]]:
+        """Return the last words of a controller that is gone, for which the journal's disk had no room."""
+        return unsaid_in(self.scratch)
 
     def exit_code(self) -> int | None:
         """Return how the controller ended (negative: by that signal), or None while it lives."""

@@ -16,6 +16,7 @@ from typing import Any
 from launcher.core.errors import Diverged, LauncherError, PlatformError, RunFailed, UserError
 from launcher.core.events import Event
 from launcher.core.failure import FailureKind, WorkerFailure
+from launcher.storage.files import full_disk
 from launcher.storage.mailbox import Mailbox
 
 BEAT_S = 0.5
@@ -91,9 +92,9 @@ class Reporter:
     def failed(self, error: BaseException) -> None:
         """Report how this rank failed."""
         # What is known to go wrong says itself what to do about it.
-        known = isinstance(error, LauncherError)
+        known = str(error) if isinstance(error, LauncherError) else full_disk(error)
         text = "" if known else "".join(traceback.format_exception(error))
-        message = str(error) if known else f"{type(error).__name__}: {error}".strip()
+        message = known or f"{type(error).__name__}: {error}".strip()
         failure = WorkerFailure(rank=self.rank, node=self.node, kind=kind_of(error), traceback=text, message=message,
                                 step=self.step, phase=self.phase_name)
         self._mailbox.report({"event": "failed", "time": time.time(), **failure.model_dump(mode="json")})

@@ -1,5 +1,6 @@
 """Atomic and durable writes on a local file system: the only place that opens state files for writing."""
 
+import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,6 +31,19 @@ def write_atomic(path: Path, chunks: Iterable[bytes], *, durable: bool = True, m
         temporary.unlink(missing_ok=True)
     if durable:
         sync_folder(path.parent)
+
+
+def is_full(error: OSError) -> bool:
+    """Return whether there was no room: on the disk, or within a quota."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def full_disk(error: BaseException) -> str:
+    """Return what to tell of a disk without room; nothing of other errors."""
+    if not isinstance(error, OSError) or not is_full(error):
+        return ""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror}; make room there and give the same command again"
 
 
 def append_whole(descriptor: int, data: bytes) -> None:

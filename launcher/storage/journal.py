@@ -1,31 +1,66 @@
 """The journal: every event of a run, one JSON object a line, in order.
 
 The controller is its one writer. Each attempt's events stand in the attempt's own segment too; the whole journal is
-their concatenation. A torn last line, left by a crash, is cut by the next writer and skipped by readers.
+their concatenation. A torn last line, left by a crash, is cut by the next writer and skipped by readers. While the disk
+is full, lines wait in memory: what a full disk means for training is for the saves to say.
 """
 
 import json
 import os
 import time
+from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from launcher.core.events import Event
-from launcher.storage.files import append_whole
+from launcher.storage.files import append_whole, is_full, write_atomic
 from launcher.storage.run_dir import RunDir
+
+UNSAID = "unsaid.jsonl"
+
+
+class _File:
+    """One of the files that a writer appends to."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("ab", buffering=0)
+        self.waiting: deque[bytes] = deque()
+        """Lines that the disk had no room for."""
+
+    def append(self, *lines: bytes, durable: bool) -> None:
+        """Write what waits and these lines, as far as there is room."""
+        self.waiting.extend(lines)
+        try:
+            while self.waiting:
+                append_whole(self._file.fileno(), self.waiting[0])
+                self.waiting.popleft()
+            if durable:
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            if not is_full(error):
+                raise
+
+    def close(self) -> None:
+        self.append(durable=True)
+        self._file.close()
 
 
 class Journal:
     """The writer."""
 
     def __init__(self, run: RunDir, attempt: int) -> None:
-        self.attempt = attempt
+        self.attempt, self._run = attempt, run
         whole = run.path / run.JOURNAL
         whole.parent.mkdir(parents=True, exist_ok=True)
         cut_torn_line(whole)
-        paths = (run.attempt_path(attempt, "journal.jsonl"), whole)
-        self._files = tuple(path.open("ab", buffering=0) for path in paths)
+        self._segment, self._whole = _File(run.attempt_path(attempt, "journal.jsonl")), _File(whole)
+
+    @property
+    def unsaid(self) -> list[dict[str, Any]]:
+        """Return the events that are not in the journal, for want of room."""
+        return [json.loads(line) for line in self._whole.waiting]
 
     def append(self, event: Event | dict[str, Any], *, durable: bool = False) -> dict[str, Any]:
         """Write one event, its time and attempt filled in where missing, and return it as written."""
@@ -33,17 +68,39 @@ class Journal:
         line["time"] = line.get("time") or time.time()
         line["attempt"] = self.attempt
         text = (json.dumps(line, ensure_ascii=False) + "\n").encode()
-        for file in self._files:
-            append_whole(file.fileno(), text)
-            if durable:
-                os.fsync(file.fileno())
+        for file in (self._segment, self._whole):
+            file.append(text, durable=durable)
         return line
 
+    def next(self, attempt: int) -> "Journal":
+        """Return the writer for another attempt and close this one. Raises OSError, and this one goes on."""
+        following = Journal(self._run, attempt)
+        # Written by one of the two only.
+        for mine, theirs in ((self._segment, following._segment), (self._whole, following._whole)):
+            theirs.waiting.extend(mine.waiting)
+            mine.waiting.clear()
+        self.close()
+        return following
+
     def close(self) -> None:
-        """Make everything durable and close the files."""
-        for file in self._files:
-            os.fsync(file.fileno())
+        """Make everything durable, as far as there is room, and close the files."""
+        for file in (self._segment, self._whole):
             file.close()
+
+
+def keep_unsaid(folder: Path, events: list[dict[str, Any]]) -> None:
+    """Leave a controller's last words, for which there was no room in the journal, to the command that started it."""
+    with suppress(OSError):  # On the same full disk: then its exit code is all that is told.
+        if events:
+            write_atomic(folder / UNSAID, ((json.dumps(event) + "\n").encode() for event in events), make_folder=False)
+
+
+def unsaid_in(folder: Path) -> list[dict[str, Any]]:
+    """Return the last words that a controller left in its folder."""
+    try:
+        return [json.loads(line) for line in (folder / UNSAID).read_bytes().split(b"\n") if line]
+    except FileNotFoundError:
+        return []
 
 
 class JournalReader:

@@ -26,8 +26,13 @@ def test_what_is_known_to_go_wrong_is_one_message(tmp_path: Path, error: Excepti
     assert told(tmp_path, error) == (kind, str(error), "")
 
 
+def test_a_full_disk_is_one_message_that_names_it(tmp_path: Path) -> None:
+    assert told(tmp_path, OSError(28, "No space left on device", "/runs/x/model")) == (
+        "storage", "/runs/x/model: No space left on device; make room there and give the same command again", "")
+
+
 @pytest.mark.parametrize(("error", "kind"), [
-    (OSError(28, "No space left on device"), "storage"), (ConnectionError("reset"), "worker_crash"),
+    (OSError(5, "Input/output error"), "storage"), (ConnectionError("reset"), "worker_crash"),
     (MemoryError(), "out_of_memory"), (ValueError("boom"), "worker_crash")])
 def test_what_is_not_known_comes_with_its_traceback(tmp_path: Path, error: Exception, kind: str) -> None:
     found, message, traceback = told(tmp_path, error)
