@@ -4,14 +4,13 @@ Has no opinion and knows neither Ray nor ranks: workers go by their slot on this
 directly in plain mode; `ray_agent` makes an actor of it.
 """
 
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from launcher.core.document import Document
 from launcher.core.pace import Pulse
+from launcher.orchestration.agent_folder import AgentFolder, sweep
 from launcher.orchestration.worker_process import WorkerProcess, end_workers, worker_environment
 from launcher.storage.process_id import ProcessId, leave
 
@@ -62,8 +61,11 @@ class NodeAgent:
     """The agent itself."""
 
     def __init__(self, scratch: Path | None = None) -> None:
-        self.scratch = scratch or Path(tempfile.mkdtemp(prefix="lr-"))
-        self._own_scratch = scratch is None
+        if scratch is None:
+            self._own: AgentFolder | None = AgentFolder()
+            self.scratch = self._own.path
+        else:
+            self._own, self.scratch = None, scratch
         self._workers: dict[int, WorkerProcess] = {}
         self._standbys: dict[int, WorkerProcess] = {}
         self._kind = (1, "cpu")
@@ -76,12 +78,16 @@ class NodeAgent:
         """
         self.end(0.0)
         leave(old, ORPHAN_GRACE_S)
+        if self._own is not None:
+            sweep()
         if self._kind != (threads, device):
             self._end_standbys()
         self._kind = threads, device
         ready = {slot: worker for slot, worker in self._standbys.items() if worker.exit_code() is None}
-        self._workers = {slot: ready.pop(slot, None) or self._spawn(slot) for slot in range(slots)}
-        self._standbys = ready
+        self._workers, self._standbys = {}, ready
+        # One by one: where a process cannot be started, those before it are known, and end with the agent.
+        for slot in range(slots):
+            self._workers[slot] = ready.pop(slot, None) or self._spawn(slot)
         self._end_standbys()
         return [str(worker.mailbox.folder) for worker in self._workers.values()]
 
@@ -141,8 +147,8 @@ class NodeAgent:
         """End what is left, at once, and remove what this agent made."""
         self.end(0.0)
         self._end_standbys()
-        if self._own_scratch:
-            shutil.rmtree(self.scratch, ignore_errors=True)
+        if self._own is not None:
+            self._own.remove()
 
     @staticmethod
     def _look(slot: int, worker: WorkerProcess) -> SlotReport:
