@@ -1,15 +1,20 @@
 """Campaign: the quickstart hurt in random ways at random moments, several times in each run, and compared at its end.
 
-Each run's faults and moments follow from its seed, which is logged with what came of them. After each run: the final
-weights, losses, rows and evaluations of the unbroken run bit for bit, the ledger proven, no process and no folder left.
-Resumable: what is in the results file is not done again. Usage: python -m benchmarks.chaos --count 100
+Two kinds of runs: on this machine with two workers; and, with `--walk`, on a cluster of simulated nodes of which chance
+leaves one to three after each fault, so that the number of workers walks. Each run's faults and moments follow from its
+seed, which is logged with what came of them. After each run: the rows of the unbroken run, its losses, evaluations and
+final weights bit for bit (losses within rounding where the number of workers changed), the ledger proven, no process
+left. Resumable: what is in the results file is not done again. Usage: python -m benchmarks.chaos --count 100
 """
 
 import json
+import os
 import secrets
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
@@ -19,33 +24,47 @@ from typing import Any
 import typer
 
 from benchmarks.harness import RESULTS, save
+from benchmarks.machines import why_not
+from benchmarks.node_faults import NodeFaults, Walk
+from benchmarks.ray_nodes import ADDRESS, RayNodes, environment
 from launcher.core.drill import shortened
 from launcher.orchestration.drill import Drill
-from launcher.orchestration.faults import FAULTS
+from launcher.orchestration.faults import FAULTS, Fault
+from launcher.storage.journal import read_journal
 
 NAME = "chaos"
 WHOLE = "whole"
 STEPS, EVERY = 36, 5
 """Of each of the three stages, and between checkpoints."""
-AT_ONCE = 4
-"""Faults in each run."""
+LONGER = 60
+"""The same where nodes come and go, which takes seconds each time."""
+AT_ONCE = {False: 4, True: 8}
+"""Faults in each run, on one machine and on a walk: that one begins and ends more slowly."""
+NODES = 3
+MACHINE, WALK = "one machine", "nodes come and go"
+"""Kinds of trials. Those without a name are of the first."""
 
 
-def hurt(drill: Drill, seed: int, faults: int) -> list[dict[str, Any]]:
+def hurt(drill: Drill, faults: Sequence[Fault], seed: int, count: int, kind: str) -> list[dict[str, Any]]:
     """Hurt a run so many times; return what was done and what came of it."""
     chance = Random(seed)
-    chosen = [chance.choice(FAULTS) for _ in range(faults)]
+    chosen = [chance.choice(faults) for _ in range(count)]
     name = f"run{seed}"
     trials = drill.hurt(name, WHOLE, chosen, chance)
+    sizes = [event["world_size"] for event in read_journal(drill.run_dir(name)) if event["event"] == "attempt_started"]
     if not trials[-1].problems:
         drill.forget(name)
-    return [{"seed": seed, **asdict(trial)} for trial in trials]
+    return [{"seed": seed, "kind": kind, **asdict(trial), "world_sizes": sizes} for trial in trials]
 
 
 def summary(done: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return counts and medians by what was done."""
+    """Return counts and medians by what was done, and the steps of the walk."""
     told: dict[str, Any] = {"faults": len(done), "runs": len({trial["seed"] for trial in done}),
-                            "not identical": sum(bool(trial["problems"]) for trial in done)}
+                            "not identical": sum(bool(trial["problems"]) for trial in done),
+                            WALK: sum(trial.get("kind") == WALK for trial in done)}
+    walks = {trial["seed"]: trial["world_sizes"] for trial in done if trial.get("kind") == WALK}
+    attempts = Counter(size for walk in walks.values() for size in walk)
+    told["attempts by number of workers"] = dict(sorted(attempts.items()))
     for name, count in Counter(trial["done"] for trial in done).most_common():
         back = [trial["recovery"]["restarted_s"] for trial in done if trial["done"] == name
                 and trial["recovery"]["restarted_s"] is not None]
@@ -53,22 +72,53 @@ def summary(done: list[dict[str, Any]]) -> dict[str, Any]:
     return told
 
 
-def main(count: int = 100, minutes: float = 1e6, folder: Path | None = None) -> None:
+@contextmanager
+def here(place: Path) -> Generator[Callable[[int, int], list[dict[str, Any]]]]:
+    """Give what hurts a run of two workers on this machine, from a seed and so many times."""
+    drill = Drill(place, "quickstart", ["--cache", str(place / "cache"), *_set(*shortened(3, STEPS, EVERY))])
+    drill.unbroken(WHOLE)
+    yield lambda seed, count: hurt(drill, FAULTS, seed, count, MACHINE)
+
+
+@contextmanager
+def walking(place: Path) -> Generator[Callable[[int, int], list[dict[str, Any]]]]:
+    """Give what hurts a run on a cluster whose nodes come and go. Needs root."""
+    if reason := why_not():
+        raise SystemExit(f"skipped: {reason}")
+    os.environ.update(environment())
+    cluster_wish = f"cluster={{nodes: {NODES}, gpus_per_node: 1, min_nodes: 1}}"
+    options = ["--cache", str(place / "cache"), "--address", ADDRESS,
+               *_set(*shortened(3, LONGER, EVERY), cluster_wish)]
+    with RayNodes(NODES) as cluster:
+        walk = Walk(NodeFaults(cluster), NODES)
+        drill = Drill(place, "quickstart", options, cluster.ground())
+        drill.unbroken(WHOLE)
+
+        def begin(seed: int, count: int) -> list[dict[str, Any]]:
+            walk.begin(seed)
+            return hurt(drill, walk.all(), seed, count, WALK)
+
+        yield begin
+
+
+def main(count: int = 100, minutes: float = 1e6, folder: Path | None = None, walk: bool = False) -> None:
     """Do what is missing, write after each run, and keep every run that is not as the unbroken one."""
     file = RESULTS / f"{NAME}.json"
     done: list[dict[str, Any]] = json.loads(file.read_text())["trials"] if file.exists() else []
     place = folder or Path(tempfile.mkdtemp(prefix="chaos-"))
-    options = [word for each in shortened(3, STEPS, EVERY) for word in ("--set", each)]
-    drill = Drill(place, "quickstart", ["--cache", str(place / "cache"), *options])
     end = time.monotonic() + 60.0 * minutes
-    drill.unbroken(WHOLE)
-    while len(done) < count and time.monotonic() < end:
-        trials = hurt(drill, secrets.randbelow(2**32), min(AT_ONCE, count - len(done)))
-        done += trials
-        print(*trials, sep="\n", flush=True)
-        save(NAME, {"steps": 3 * STEPS, "summary": summary(done), "trials": done})
+    with (walking if walk else here)(place) as begin:
+        while len(done) < count and time.monotonic() < end:
+            trials = begin(secrets.randbelow(2**32), min(AT_ONCE[walk], count - len(done)))
+            done += trials
+            print(*trials, sep="\n", flush=True)
+            save(NAME, {"steps": {MACHINE: 3 * STEPS, WALK: 3 * LONGER}, "summary": summary(done), "trials": done})
     bad = [trial["seed"] for trial in done if trial["problems"]]
     assert not bad, f"not as the unbroken run: seeds {bad}, kept in {place}"
+
+
+def _set(*overrides: str) -> list[str]:
+    return [word for each in overrides for word in ("--set", each)]
 
 
 if __name__ == "__main__":

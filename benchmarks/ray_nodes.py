@@ -4,7 +4,6 @@ Decides what a node is (one CPU: one worker), and how each part of the cluster i
 themselves are `benchmarks.machines`; the run that is on the cluster, and what must come of it, is the caller's.
 """
 
-import os
 import subprocess
 import sys
 import time
@@ -13,7 +12,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
+from benchmarks.harness import environment as contestants
 from benchmarks.machines import NETWORK, Machine, Machines
+from launcher.orchestration.drilled_command import Ground
 from launcher.orchestration.faults import command_line, first_word
 from launcher.orchestration.worker_process import WORKER_MODULE
 from launcher.storage.process_id import ProcessId
@@ -23,8 +24,7 @@ ADDRESS = f"{NETWORK}.1:{PORT}"
 MEMORY = 80 * 2**20
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
 """The command, wherever it is installed."""
-ENVIRONMENT = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_enable_metrics_collection": "0",
-               "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_enable_metrics_collection": "0"}
 PATIENCE_S = 90.0
 
 
@@ -32,7 +32,8 @@ class RayNodes:
     """The cluster, as a context: afterwards nothing of it is left."""
 
     def __init__(self, nodes: int) -> None:
-        self._wanted = nodes
+        self.meant = nodes
+        """How many nodes there are when all is well."""
         self._cleanup = ExitStack()
         self.machines: Machines
         self.cut: list[Machine] = []
@@ -43,8 +44,7 @@ class RayNodes:
             self.machines = stack.enter_context(Machines())
             self.head = self.machines.boot()
             self._start_head()
-            while len(self.nodes) < self._wanted:
-                self.add()
+            self.fill()
             self._cleanup = stack.pop_all()
         return self
 
@@ -56,15 +56,20 @@ class RayNodes:
         """Return the machines that have power, the head left out."""
         return self.machines.live[1:]
 
-    def command(self, words: tuple[str, ...] = ()) -> tuple[str, ...]:
-        """Return what a command line begins with for it to run where people type it: on the head."""
-        return tuple(self.head.argv(words))
+    def ground(self) -> Ground:
+        """Return where people type their commands: on the head."""
+        return Ground(tuple(self.head.argv(())), self.of_the_run)
 
     def add(self) -> Machine:
         """Bring another node: a new machine with a new name."""
         machine = self.machines.boot()
         self.join(machine)
         return machine
+
+    def fill(self) -> None:
+        """Bring as many nodes as are missing."""
+        while len(self.nodes) < self.meant:
+            self.add()
 
     def join(self, machine: Machine) -> None:
         """Start Ray on a machine."""
@@ -103,8 +108,7 @@ class RayNodes:
             process.kill()
         awaited(lambda: not list(self._daemons()), "the end of the old head")
         self._start_head()
-        while len(self.nodes) < self._wanted:
-            self.add()
+        self.fill()
 
     def raylets(self, machine: Machine) -> list[ProcessId]:
         """Return a machine's raylet, if it lives."""
@@ -119,9 +123,9 @@ class RayNodes:
         return [each for machine in self.nodes if machine not in self.cut for each in machine.processes()
                 if "RayNodeAgent" in first_word(each)]
 
-    def of_the_run(self) -> list[ProcessId]:
-        """Return agents and workers on all nodes: what belongs to runs, and not to the cluster."""
-        return [each for machine in self.nodes for each in machine.processes()
+    def of_the_run(self, *machines: Machine) -> list[ProcessId]:
+        """Return agents and workers on these nodes, or on all: what belongs to runs, and not to the cluster."""
+        return [each for machine in machines or self.nodes for each in machine.processes()
                 if "RayNodeAgent" in first_word(each) or WORKER_MODULE in command_line(each)]
 
     def scratches(self) -> list[Path]:
@@ -155,7 +159,7 @@ class RayNodes:
 
 def environment() -> dict[str, str]:
     """Return the environment of everything on the cluster."""
-    return os.environ | ENVIRONMENT
+    return contestants() | ENVIRONMENT
 
 
 def node_id(raylet: ProcessId) -> str:
