@@ -59,21 +59,21 @@ class Place:
         """Return a drill in which nothing breaks from inside."""
         return self._drill(HERE, ray=ray)
 
-    def broken(self, name: str, faults: Sequence[Fault], *, ray: bool = False) -> Drill:
-        """Return a drill in whose run of this name these faults happen."""
+    def broken(self, name: str, faults: Sequence[Fault], *more: str, ray: bool = False) -> Drill:
+        """Return a drill in whose run of this name these faults happen, with more options for its command."""
         folder = self._faults(name)
         folder.mkdir()
         (folder / "faults.json").write_text(json.dumps(list(faults)))
         path = os.pathsep.join([str(INSIDE), *filter(None, [os.environ.get("PYTHONPATH")])])
         # `env` becomes the command, under the same pid.
-        return self._drill(Ground(("env", f"PYTHONPATH={path}", f"BREAKING={folder}")), ray=ray)
+        return self._drill(Ground(("env", f"PYTHONPATH={path}", f"BREAKING={folder}")), *more, ray=ray)
 
     def fired(self, name: str) -> list[dict[str, Any]]:
         """Return what happened in a run, in order; of a fault that happens always, the first time."""
         return [json.loads(file.read_text().splitlines()[0]) for file in sorted(self._faults(name).glob("fired-*"))]
 
-    def _drill(self, ground: Ground, *, ray: bool) -> Drill:
-        return Drill(self.folder, self.recipe, [*self.options, *([] if ray else ["--without-ray"])], ground)
+    def _drill(self, ground: Ground, *more: str, ray: bool) -> Drill:
+        return Drill(self.folder, self.recipe, [*self.options, *more, *([] if ray else ["--without-ray"])], ground)
 
     def _faults(self, name: str) -> Path:
         return self.folder / f"{name}-faults"

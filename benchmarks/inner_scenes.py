@@ -16,6 +16,8 @@ from random import Random
 from benchmarks.breaking import Broken, Fault, Place, fill, finish, hang_problems, limit_s, small_disk, stalls
 from launcher.core.amending import amend_skip
 from launcher.core.amendment import SkipRows
+from launcher.core.attempt import AttemptPlan
+from launcher.core.drill import ROUNDING, differences, first_step_after
 from launcher.core.errors import INFRASTRUCTURE
 from launcher.orchestration.faults import fault
 from launcher.storage.amendments import add_amendment, amendments
@@ -168,6 +170,27 @@ def unsaved(place: Place, name: str, chance: Random) -> Broken:
     return Broken(place.fired(name), codes, problems=problems)
 
 
+def halved(place: Place, name: str, chance: Random) -> Broken:
+    """Let a rank run out of memory where the recipe halves, then lose the controller: what fits must not be forgotten.
+
+    Fewer rows at once add the same numbers in another order, so losses may differ by rounding.
+    """
+    short = somewhere(chance, "memory", "forward", last=LAST // 2)
+    drill = place.broken(name, [short], "--set", "out_of_memory=halve")
+    with drill.begun(name) as command:
+        command.until(lambda: first_step_after(command.events(), 1), "a step with half the rows")
+        lost = fault("the controller killed").strike(command.living, chance)
+        codes = [finish(command)]
+    whole, run = (drill.run_dir(each) for each in (WHOLE, name))
+    problems = differences(list(read_journal(whole)), list(read_journal(run)), rounding=ROUNDING)
+    orders = [run.store.get(run.attempt_key(attempt, "attempt.json"))
+              for attempt in sorted({event["attempt"] for event in read_journal(run)})]
+    rows = [AttemptPlan.from_json(text).micro_batch for text in orders]
+    if not lost or rows != [rows[0], rows[0] // 2, rows[0] // 2]:
+        problems.append(f"rows at once in each attempt: {rows}; the controller was {'' if lost else 'not '}killed")
+    return Broken(place.fired(name), codes, problems=problems)
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
     """One way to hurt a run."""
@@ -195,4 +218,5 @@ SCENES = (
     Scene("a full disk, and room again", partial(full, for_good=False)),
     Scene("a full disk for good", partial(full, for_good=True)),
     Scene("saves that fail for good", unsaved),
+    Scene("out of memory, then the controller killed", halved),
 )

@@ -44,13 +44,18 @@ def fail_storage() -> NoReturn:
     raise OSError(errno.EIO, "Input/output error")
 
 
+def fail_memory() -> NoReturn:
+    """Raise what a device without memory raises."""
+    raise MemoryError("out of memory, on purpose")
+
+
 def kill() -> None:
     """End this process as the kernel would."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 ACTS: dict[str, Callable[[], None]] = {"hold": hold, "sleep": sleep, "raise": fail, "unwritten": fail_storage,
-                                       "kill": kill}
+                                       "memory": fail_memory, "kill": kill}
 """The others, NaN in a `loss` or a `gradient`, are done to numbers."""
 
 
