@@ -29,7 +29,7 @@ mount --bind "$2/hosts" /etc/hosts
 mount -t tmpfs -o mode=1777 tmpfs "$2/local"
 ip link set lo up
 echo ready
-exec cat"""
+exec sleep infinity"""
 GONE_S = 10.0
 
 
@@ -110,12 +110,12 @@ class Machines:
             hosts.write(f"{NETWORK}.{self._made} {name}\n")
         holder = subprocess.Popen(
             ["unshare", "--net", "--mount", "--uts", "--propagation", "private", "--", "sh", "-c", INIT, "sh", name,
-             str(self.folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+             str(self.folder)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True)
         assert holder.stdout is not None and self._janitor.stdin is not None
         if holder.stdout.readline() != "ready\n":
             raise RuntimeError(f"{name} did not start")
         machine = Machine(name, self._made, holder)
-        self._janitor.stdin.write(f"{holder.pid}\n")
+        self._janitor.stdin.write(f"{holder.pid} {os.fstat(machine.namespace).st_ino}\n")
         self._janitor.stdin.flush()
         self.live.append(machine)
         if machine is self.live[0]:
@@ -178,11 +178,7 @@ def _network_of(pid: int) -> int | None:
 
 def _forget(machine: Machine) -> None:
     os.close(machine.namespace)
-    for stream in (machine.holder.stdin, machine.holder.stdout):
-        with suppress(OSError):
-            assert stream is not None
-            stream.close()
-    machine.holder.wait()
+    machine.holder.communicate()
 
 
 def _run(*command: str) -> None:
@@ -197,8 +193,12 @@ def _clean(folder: Path) -> None:
         signal.signal(number, signal.SIG_IGN)
     namespaces: list[int] = []
     for line in sys.stdin:
+        pid, wanted = line.split()
         with suppress(FileNotFoundError):
-            namespaces.append(os.open(f"/proc/{line.strip()}/ns/net", os.O_RDONLY))
+            found = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
+            # By the time this is read the machine may be gone, and its holder's pid another process's.
+            if os.fstat(found).st_ino == int(wanted):
+                namespaces.append(found)
     while left := [process for each in namespaces for process in residents(each)]:
         for process in left:
             process.kill()
