@@ -8,7 +8,6 @@ word makes it leave and take the standbys along.
 import argparse
 import shutil
 import sys
-import time
 import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -74,7 +73,7 @@ def work(go: Go, requests: Requests, placement: Placement, scratch: Path) -> int
     try:
         attempts.open()
         requests.watch_run(attempts.run, go.token)
-        if go.revived and (over := _answer_loss(attempts, go.revived)) is not None:
+        if go.revived and (over := _answer_loss(attempts, requests, go.revived)) is not None:
             return over
         if requests.stop is not None:
             return _record_stopped(attempts, requests.stop)
@@ -116,7 +115,7 @@ def _placement(chosen: argparse.Namespace, requests: Requests, cleanup: ExitStac
     return EmbeddedPlacement(chosen.scratch, standbys, folders, requests, cleanup)
 
 
-def _answer_loss(attempts: Attempts, message: str) -> int | None:
+def _answer_loss(attempts: Attempts, requests: Requests, message: str) -> int | None:
     """Journal that the controller before this one was lost; return the exit code if that is the run's end."""
     trouble = Trouble(FailureKind.CONTROLLER_LOSS, "", None, message, raised=False)
     choice = decide(attempts.history, trouble)
@@ -126,7 +125,7 @@ def _answer_loss(attempts: Attempts, message: str) -> int | None:
     if isinstance(choice, Over):
         attempts.record(RunEnded(outcome=choice.outcome, exit_code=choice.exit_code))
         return choice.exit_code
-    time.sleep(choice.delay_s)
+    requests.wait_stop(choice.delay_s)
     return None
 
 

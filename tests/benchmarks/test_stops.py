@@ -37,7 +37,7 @@ def test_nodes_are_drained_while_loading_only_at_the_beginning():
     assert all("loading" not in phases_of(Random(seed), 5)[1:] for seed in range(50))
 
 
-def right(asked: Asked, *, code: int | None, seconds: float = 1.0, done: int = 7, saved: int = 7) -> list[str]:
+def right(asked: Asked, *, code: int, seconds: float = 1.0, done: int = 7, saved: int = 7) -> list[str]:
     return list(judged(asked, code, seconds, done, saved, said=""))
 
 

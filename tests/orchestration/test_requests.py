@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 
 import pytest
 
@@ -58,6 +59,22 @@ def test_every_notice_becomes_one_request_with_the_earliest_deadline(run, reques
         awaited(lambda: requests.stop.deadline == 60.0)
         requests._on_signal(signal.SIGTERM, None)
         assert requests.stop == StopRequested(reason="preemption", deadline=60.0)
+
+
+def test_waiting_for_a_while_ends_with_a_stop_and_with_the_while(requests):
+    assert not requests.wait_stop(0.01)
+    threading.Timer(0.02, lambda: requests.ask_stop("signal")).start()
+    assert requests.wait_stop(30.0)
+
+
+def test_a_signal_while_waiting_for_the_word_to_go_ends_the_wait(requests):
+    requests.take_signals()
+    try:
+        threading.Timer(0.02, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+        assert requests.wait_go() is None
+    finally:
+        for number in module.SIGNALS:
+            signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
 
 
 def test_asked_again_it_stops_at_once(run, requests):
