@@ -32,9 +32,10 @@ BUFFER_SETS = 2
 """One is being written while the next is filled."""
 BACKGROUND_NICENESS = 19
 """Of the writing thread."""
-REST = 9.0
-"""Seconds that writing rests for each of work where training computes on the same cores: niceness does not help against
-what it takes of the memory's bandwidth. Nobody rests while training waits."""
+REST = 19.0
+"""Seconds that writing rests for each of work where training computes on the same cores. All threads of a step wait for
+the one whose core is taken, so a twentieth of a core's time is a twentieth of the step's, and the system's own writing
+comes on top; niceness does not help against either. Nobody rests while training waits."""
 
 
 @dataclass(frozen=True, slots=True)
