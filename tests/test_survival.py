@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.breaking import Place
+from benchmarks.inner_scenes import broken, not_finite
 from launcher.core.drill import shortened
 from launcher.orchestration.drill import Drill
 from launcher.orchestration.faults import fault
@@ -43,12 +45,15 @@ def steps(folder: Path, name: str) -> dict[int, tuple[object, ...]]:
             for event in journal(folder, name) if event["event"] == "step"}
 
 
+def options(folder: Path) -> tuple[str, ...]:
+    return "--cache", str(folder / "cache"), *(word for each in shortened(3, 16, 3) for word in ("--set", each))
+
+
 @pytest.fixture(scope="module")
 def drill(tmp_path_factory: pytest.TempPathFactory) -> Drill:
     """Return the shipped recipe made short, with its unbroken run done."""
     folder = tmp_path_factory.mktemp("drill")
-    options = [part for each in shortened(3, 16, 3) for part in ("--set", each)]
-    drill = Drill(folder, "quickstart", ["--cache", str(folder / "cache"), *options])
+    drill = Drill(folder, "quickstart", options(folder))
     drill.unbroken("whole")
     return drill
 
@@ -65,6 +70,26 @@ def test_a_run_that_is_hurt_goes_on_by_itself_to_the_same_end(drill: Drill, name
         assert trial.recovery.found_s is not None and trial.recovery.found_s < 10.0
         # Three steps between checkpoints, of which one may be under way.
         assert trial.recovery.redone is not None and trial.recovery.redone <= 6
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_workers_that_break_from_inside_evaluating_and_then_saving_cost_two_attempts_and_no_bit(drill: Drill) -> None:
+    place, chance = Place(drill.folder, "quickstart", options(drill.folder)), Random(11)
+    became = broken(place, "inside", chance, lambda chance: [
+        {"do": "raise", "place": "evaluating", "rank": chance.randrange(2), "step": 16, "count": 3},
+        {"do": "kill", "place": "written", "rank": chance.randrange(2), "step": chance.randint(18, 40), "after": 0}])
+    assert became.problems == [] and became.exit_codes == [0]
+    assert [(event["phase"], event["step"]) for event in became.fired][:1] == [("evaluating", 16)]
+    failures = [event["kind"] for event in journal(drill.folder, "inside") if event["event"] == "failure"]
+    assert failures[0] == "worker_crash" and len({event["attempt"] for event in journal(drill.folder, "inside")}) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_nan_leaves_its_step_out_as_if_it_had_been_left_out_from_the_beginning(drill: Drill) -> None:
+    became = not_finite(Place(drill.folder, "quickstart", options(drill.folder)), "nan", Random(12))
+    assert became.problems == [] and became.exit_codes == [0] and became.fired[0]["phase"] == "forward"
 
 
 @pytest.mark.slow

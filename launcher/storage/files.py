@@ -43,7 +43,7 @@ def full_disk(error: BaseException) -> str:
     if not isinstance(error, OSError) or not is_full(error):
         return ""
     where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror}; make room there and give the same command again"
+    return f"{where}{error.strerror}; make room and give the same command again"
 
 
 def append_whole(descriptor: int, data: bytes) -> None:

@@ -28,7 +28,7 @@ def test_what_is_known_to_go_wrong_is_one_message(tmp_path: Path, error: Excepti
 
 def test_a_full_disk_is_one_message_that_names_it(tmp_path: Path) -> None:
     assert told(tmp_path, OSError(28, "No space left on device", "/runs/x/model")) == (
-        "storage", "/runs/x/model: No space left on device; make room there and give the same command again", "")
+        "storage", "/runs/x/model: No space left on device; make room and give the same command again", "")
 
 
 @pytest.mark.parametrize(("error", "kind"), [
