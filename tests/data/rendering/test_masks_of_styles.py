@@ -21,7 +21,7 @@ LAST_WORD = ("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|
 TEMPLATES = {name: template_text(name) for name in STYLES} | {"last word": LAST_WORD}
 JUDGES = STYLES | {"last word": chatml_with_a_last_word}
 examples = settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-many_examples = settings(examples, max_examples=500)
+many_examples = settings(examples, max_examples=150)
 
 # What has broken masks: short answers that occur elsewhere, white space, scaffolding in the words, characters of
 # several code points or directions, and private-use ones such as the marks are made of.

@@ -60,16 +60,26 @@ def crash_at(folder: Path, world_size: int, rank: int, line: int) -> int:
     return step
 
 
-def test_a_save_that_is_killed_leaves_the_one_before_or_itself(tmp_path: Path) -> None:
+def crash_at_some(folder: Path, world_size: int, count: int) -> list[int]:
+    """Kill ranks at so many lines, drawn by a seed that is printed; return where each run went on."""
     seed = random.randrange(2**32)
     print(f"seed {seed}")
-    chosen = random.Random(seed).sample(points(lines_of_each_rank(tmp_path / "count", 2)), 6)
-    for number, (rank, line) in enumerate(chosen):
-        crash_at(tmp_path / str(number), 2, rank, line)
+    chosen = random.Random(seed).sample(points(lines_of_each_rank(folder / "count", world_size)), count)
+    return [crash_at(folder / f"{rank}-{line}", world_size, rank, line) for rank, line in chosen]
+
+
+def test_a_save_that_is_killed_leaves_the_one_before_or_itself(tmp_path: Path) -> None:
+    crash_at_some(tmp_path, 2, 6)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+def test_a_save_of_three_ranks_may_be_killed_at_many_lines(tmp_path: Path) -> None:
+    assert set(crash_at_some(tmp_path, 3, 120)) == {1, 2}
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(1200)
 def test_a_save_may_be_killed_at_every_line_of_every_rank(tmp_path: Path) -> None:
     lines = lines_of_each_rank(tmp_path / "count", 3)
     left = [crash_at(tmp_path / f"{rank}-{line}", 3, rank, line) for rank, line in points(lines)]
