@@ -121,6 +121,7 @@ def test_ctrl_c_and_stop_yield_and_resume_goes_on_from_the_directory_alone(desk)
     assert process.returncode == 75
 
 
+@pytest.mark.slow
 def test_a_changed_recipe_is_refused_with_the_difference(desk):
     desk.environment["LAUNCHER_FAKE"] = json.dumps({"1": {"at": 2, "do": "crash"}})
     code, output = desk.type("run", "tiny.yaml", "--without-ray")

@@ -14,6 +14,7 @@ DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"{DATA} is not here")
 
 
+@pytest.mark.slow
 def test_gsm8k_is_prepared_whole_and_quickly(tmp_path):
     path = DATA / "gsm8k.jsonl"
     recipe = recipe_for({"reasoning": {"path": path, "holdout": "2%"}}, sequence_length=1024,

@@ -149,6 +149,7 @@ def test_a_stop_lets_the_step_finish_and_yields(scene):
     assert scene.ended() == ("yielded", 75)
 
 
+@pytest.mark.slow
 def test_a_second_stop_does_not_wait_for_a_hanging_worker(scene, behaviour):
     behaviour(1, at=3, do="hang")
 

@@ -177,6 +177,7 @@ def test_a_worker_that_cannot_load_says_why(tmp_path: Path) -> None:
     assert failure["phase"] == "loading"
 
 
+@pytest.mark.slow
 def test_a_standby_leaves_when_its_starter_is_gone(tmp_path: Path) -> None:
     with plain_workers(tmp_path / "mail", 1) as gang:
         gang.wait_until(lambda: gang.events[0] and gang.events[0][0]["event"] == "ready")
