@@ -26,7 +26,7 @@ from launcher.storage.run_start import last_end, read_plan
 
 WHOLE = "whole"
 """The unbroken run's name."""
-STEPS, EVERY = 14, 3
+STEPS, EVERY = 8, 2
 """Of each of the three stages, and between checkpoints."""
 LAST = 3 * STEPS - 6
 """From here on too little is left to be hurt in."""

@@ -45,8 +45,8 @@ class HangLimits:
     silent_loading_s: float = 120.0
     """The same during imports and loading, where a call into C may hold the interpreter for long; less once it is known
     how long all of loading takes."""
-    notice_s: float = 1.0
-    """Taken off each limit: what passes until a heartbeat and a look at it have told."""
+    notice_s: float = 2.0
+    """Taken off each limit: what passes until a heartbeat, a look at it and the stacks of all ranks have told."""
     gap_s: float = 5.0
     """Between two looks no more than this counts: the machine slept, or nobody was there to look."""
 
