@@ -2,10 +2,11 @@
 
 Each way of `benchmarks.inner_scenes` three times, each time with a seed that is printed and from which what is drawn
 follows. Resumable: what went well is not done again, what did not is tried again with its seed. Usage:
-python -m benchmarks.inner_faults --minutes 5 --only disk
+python -m benchmarks.inner_faults --minutes 5 --only 'disk|NaN'
 """
 
 import json
+import re
 import secrets
 import shutil
 import tempfile
@@ -37,7 +38,7 @@ def missing(done: list[Trial], only: str) -> Iterator[tuple[Scene, int]]:
     done[:] = [trial for trial in done if not trial["problems"]]
     for number in range(TIMES):
         for scene in SCENES:
-            if only in scene.name and sum(trial["scene"] == scene.name for trial in done) <= number:
+            if re.search(only, scene.name) and sum(trial["scene"] == scene.name for trial in done) <= number:
                 failed = next((trial for trial in again if trial["scene"] == scene.name), None)
                 if failed is not None:
                     again.remove(failed)
