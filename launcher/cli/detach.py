@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+from launcher.cli.holding import missing_folders, remove_empty
 from launcher.report.words import plural
 from launcher.storage.journal import JournalReader
 from launcher.storage.run_dir import RunDir
@@ -23,7 +24,7 @@ OPTION = "--detach"
 
 def detach(run: RunDir, shown: str, arguments: Sequence[str], *, as_json: bool = False) -> int:
     """Start the command line again without its terminal; return 0 once the run has begun, else its exit code."""
-    made = [folder for folder in (run.path, *run.path.parents) if not folder.exists()]
+    made = missing_folders(run.path)
     run.path.mkdir(parents=True, exist_ok=True)
     log, told = run.path / run.LOG, sys.stderr if as_json else sys.stdout
     reader = JournalReader(run)
@@ -65,13 +66,12 @@ def _begun(child: "subprocess.Popen[bytes]", reader: JournalReader, printed: Bin
         time.sleep(POLL_S)
 
 
-def _clear(log: Path, made: Sequence[Path]) -> None:
+def _clear(log: Path, made: list[Path]) -> None:
     """Remove what a refused run would leave behind; the folders are given from the innermost out."""
     if not made or any(path != log for path in made[0].iterdir()):
         return
     log.unlink()
-    for folder in made:
-        folder.rmdir()
+    remove_empty(made)
 
 
 def _tell(run: RunDir, shown: str, pid: int, begun: dict[str, Any], *, as_json: bool) -> None:

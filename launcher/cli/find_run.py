@@ -1,10 +1,11 @@
-"""Which run directory a person means: a path, or a name under runs/."""
+"""Which run directory a person means: a path, or a name under runs/. One that somebody only prepares counts too."""
 
 import os
 from pathlib import Path
 
 from launcher.core.errors import UserError
 from launcher.core.suggestions import did_you_mean
+from launcher.storage.lock import Lease, holder_of
 from launcher.storage.run_dir import RunDir
 
 RUNS = Path("runs")
@@ -18,11 +19,16 @@ def default_run_dir(name: str) -> str:
 def find_run(argument: str) -> tuple[RunDir, str]:
     """Return the run and how the person knows it. Raises UserError with the nearest name."""
     for candidate in (Path(argument), RUNS / argument):
-        if (candidate / RunDir.PLAN).is_file():
+        if (candidate / RunDir.PLAN).is_file() or _prepared(candidate):
             return RunDir(candidate), str(candidate)
     known = [path.name for path in run_folders()]
     hint = did_you_mean(argument, known) if known else "there are no runs here yet; `launcher run RECIPE` starts one"
     raise UserError(f"{argument}: no run here; {hint}")
+
+
+def _prepared(folder: Path) -> bool:
+    """Return whether somebody prepares a run there that has no plan yet."""
+    return (folder / Lease.FOLDER).is_dir() and holder_of(RunDir(folder)) is not None
 
 
 def run_folders(root: Path = RUNS) -> list[Path]:

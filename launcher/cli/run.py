@@ -15,11 +15,12 @@ from typing import Literal
 from rich.console import Console
 
 from launcher.cli.find_run import default_run_dir, find_run
+from launcher.cli.holding import heeding, holding
 from launcher.cli.preparing import prepared_data
 from launcher.cli.watch import leaving_on_signals, relaying, watch
 from launcher.core.attempt import Cluster
 from launcher.core.attempt_planning import plan_attempt, workers_wanted
-from launcher.core.errors import PlatformError, UserError
+from launcher.core.errors import PlatformError, UserError, Yielded
 from launcher.core.not_yet import not_yet
 from launcher.core.planning import nowhere, plan
 from launcher.core.recipe import Recipe
@@ -30,7 +31,7 @@ from launcher.orchestration.ray_address import require_answer
 from launcher.orchestration.requests import Go
 from launcher.orchestration.supervisor import Mode, Supervisor
 from launcher.platforms.local import local_cluster
-from launcher.storage.lock import Lease, refuse_held, take_lease
+from launcher.storage.lock import Lease, refuse_held
 from launcher.storage.process_id import process_id
 from launcher.storage.recipes import load_recipe
 from launcher.storage.run_dir import RunDir
@@ -88,14 +89,16 @@ class Launch:
 
     def execute(self, console: Console) -> int:
         """Run to the end of the attempt and return the exit code."""
-        ended = last_end(self.run)
-        if ended is not None and ended.outcome == "finished" and not self._goes_on(console):
-            console.print(f"{self.recipe.name} is finished already: the model is in {self.shown}/{RunDir.MODEL}\n"
-                          f"next   launcher export {self.shown} OUT    launcher status {self.shown}",
-                          highlight=False, soft_wrap=True)
-            return 0
-        refuse_held(self.run, partial(_note, console))
-        self.options.require_place()
+        told = f"{self.recipe.name} was stopped before it began; the same command starts it"
+        with leaving_on_signals(told):
+            ended = last_end(self.run)
+            if ended is not None and ended.outcome == "finished" and not self._goes_on(console):
+                console.print(f"{self.recipe.name} is finished already: the model is in {self.shown}/{RunDir.MODEL}\n"
+                              f"next   launcher export {self.shown} OUT    launcher status {self.shown}",
+                              highlight=False, soft_wrap=True)
+                return 0
+            refuse_held(self.run, partial(_note, console))
+            self.options.require_place()
         for line in not_yet(self.recipe):
             _note(console, line)
         wish, cluster = self._wish(), local_cluster(self._workers_here())
@@ -106,20 +109,18 @@ class Launch:
         supervisor = Supervisor(self.options.mode, slots=slots, threads=threads, device=device,
                                 address=self.options.address or "")
         # The handlers last longer than the supervisor: a signal while it clears up must not end that.
-        with relaying(supervisor), supervisor:
-            with leaving_on_signals(f"{self.recipe.name} was stopped before it began; the same command starts it"):
+        with relaying(supervisor), supervisor, holding(self.run, supervisor.process, partial(_note, console)) as lease:
+            with leaving_on_signals(told), heeding(self.run, lease.token):
+                if supervisor.asked:
+                    raise Yielded(told)  # by a signal that came before these were taken
                 go = self._plan(console, wish, None if self.options.mode == "cluster" else cluster, device)
-                lease = take_lease(self.run, process_id(), supervisor.process, tell=partial(_note, console))
-            try:
-                if (amendment := begin_run(self.run, go.plan, self.text, self.submission)) is not None:
-                    console.print(f"the plan is amended from step {amendment.from_step} on:\n{amendment.reason}",
-                                  highlight=False, markup=False, soft_wrap=True)
-                go = go.model_copy(update={"attempt": next_attempt(self.run), "token": lease.token,
-                                           "plan": read_plan(self.run)})
-                supervisor.go(go)
-                return watch(console, self.run, self.shown, supervisor, partial(self._revive, supervisor, lease, go))
-            finally:
-                lease.release()
+            if (amendment := begin_run(self.run, go.plan, self.text, self.submission)) is not None:
+                console.print(f"the plan is amended from step {amendment.from_step} on:\n{amendment.reason}",
+                              highlight=False, markup=False, soft_wrap=True)
+            go = go.model_copy(update={"attempt": next_attempt(self.run), "token": lease.token,
+                                       "plan": read_plan(self.run)})
+            supervisor.go(go)
+            return watch(console, self.run, self.shown, supervisor, partial(self._revive, supervisor, lease, go))
 
     def _revive(self, supervisor: Supervisor, lease: Lease, go: Go, how: str) -> None:
         """Let another controller go on where one was lost; its attempt is the next. Raises PlatformError if another

@@ -1,6 +1,7 @@
 """The body of `launcher stop RUN`: asks whoever works on a run to stop, from any process or host that sees the run.
 
-Decides that asking a second time means at once. How a run stops is the controller's.
+Decides that asking a second time means at once. How a run stops is the controller's; one that is still being prepared
+is left as if it had never been (`cli.holding`).
 """
 
 import json
@@ -40,11 +41,18 @@ def stop(argument: str, *, within: str | None, now: bool, wait: bool, as_json: b
     fold = RunFold(read_journal(run))
     if as_json:
         sys.stdout.write(json.dumps(status_fields(run, fold, holder), indent=1) + "\n")
-    elif holder is not None:
-        console.print(f"next   launcher status {shown} --watch    launcher stop {shown} --now")
     else:
-        console.print(f"{headline(fold) if asked else _nobody(shown, fold)}\n"
-                      f"next   {next_command(run, shown, fold)}", markup=False)
+        console.print(_told(run, shown, fold, asked=asked is not None, goes_on=holder is not None), markup=False)
+
+
+def _told(run: RunDir, shown: str, fold: RunFold, *, asked: bool, goes_on: bool) -> str:
+    """Return what came of it, and what to type next."""
+    if goes_on:
+        return f"next   launcher status {shown} --watch    launcher stop {shown} --now"
+    if not run.store.exists(run.PLAN):
+        return f"{shown} was stopped before it began; the same command starts it"
+    said = headline(fold) if asked else _nobody(shown, fold)
+    return f"{said}\nnext   {next_command(run, shown, fold)}"
 
 
 def _within(text: str | None) -> float | None:

@@ -149,6 +149,11 @@ class Queue:
         if self._store.exists(self._key(number)):
             self._store.put(self._key(number), claim.to_json().encode())
 
+    def forget(self, number: int) -> None:
+        """Let a number be as if nobody had taken it."""
+        with suppress(OSError):
+            self._store.delete(self._key(number))
+
     def is_highest(self, number: int) -> bool:
         """Return whether nobody has taken a higher number."""
         return self._numbers()[-1:] == [number]
@@ -187,6 +192,10 @@ class Held:
         # A full disk must not hide why the work failed; that this process is gone is seen anyway.
         with suppress(OSError):
             self.say(released=True)
+
+    def forget(self) -> None:
+        """Remove what was given back."""
+        self._queue.forget(self.number)
 
     def _beat(self) -> None:
         while not self._done.wait(BEAT_S):

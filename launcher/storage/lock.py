@@ -29,6 +29,8 @@ def _silent(_line: str) -> None:
 class Lease:
     """The right to work on a run."""
 
+    FOLDER = PREFIX
+
     def __init__(self, held: Held) -> None:
         self._held = held
         self.token = held.number
@@ -46,6 +48,11 @@ class Lease:
     def release(self) -> None:
         """Give the run back."""
         self._held.release()
+
+    def withdraw(self) -> None:
+        """Give the run back as if it had never been held: nothing bears this lease's number."""
+        self._held.release()
+        self._held.forget()
 
 
 def take_lease(run: RunDir, *processes: ProcessId, tell: Tell = _silent) -> Lease:

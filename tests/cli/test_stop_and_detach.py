@@ -16,6 +16,7 @@ import pytest
 from launcher.core.events import StopRequested
 from launcher.core.planning import plan
 from launcher.data.cache import cache_store
+from launcher.data.identity import identify_sources, tokenizer_fingerprint
 from launcher.data.prepare import prepare
 from launcher.storage.journal import Journal
 from launcher.storage.lease import Claim, claim_of
@@ -100,6 +101,25 @@ def test_a_second_stop_does_not_wait_for_a_worker_that_hangs(desk):
     code, output = desk.type("stop", "tiny")
     assert code == 0 and "to stop at once" in output
     assert process.wait(PATIENCE_S) == 75
+
+
+@pytest.mark.slow
+def test_a_run_that_waits_for_its_data_is_stopped_and_nothing_of_it_is_left(desk, tmp_path):
+    """Somebody else prepares the same data; one command waits for that in its terminal, another detached."""
+    desk.environment["LAUNCHER_CACHE"] = str(tmp_path / "cache")
+    loaded, store = load_recipe(str(desk.folder / "tiny.yaml")), cache_store(str(tmp_path / "cache"))
+    tokenizer = tokenizer_fingerprint(loaded.recipe, identify_sources(loaded.recipe, store), store)
+    store.put(f"leases/{tokenizer}/000001.json", claim_of(process_id()).to_json().encode())
+    commands = [desk.start("run", "tiny.yaml", "--without-ray", "--run-dir", "runs/here"),
+                desk.start("run", "tiny.yaml", "--without-ray", "--run-dir", "runs/away", "--detach")]
+    awaited(lambda: len(list(tmp_path.glob("runs/*/lease/*.json"))) == 2, PATIENCE_S)
+    assert json.loads(desk.type("status", "here", "--json")[1])["state"] == "preparing"
+    for name, command in zip(("here", "away"), commands, strict=True):
+        code, output = desk.type("stop", name)
+        assert code == 0 and f"runs/{name} was stopped before it began" in output
+        told, _ = command.communicate(timeout=PATIENCE_S)
+        assert command.returncode == 75 and "tiny was stopped before it began" in told and "Traceback" not in told
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.slow
