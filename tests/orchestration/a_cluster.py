@@ -1,12 +1,14 @@
 """A Ray cluster of two nodes that belongs to somebody else: prints its address and stays until its input closes.
 
-Lines on its input: `add` brings another node, `kill` ends the newest one's raylet, `drain` announces that it will go.
+Lines on its input: `add` brings another node, `kill` ends the newest one's raylet, `drain` announces that it will go,
+`hold` takes every CPU until `free`.
 """
 
 import subprocess
 import sys
 from typing import Any
 
+import ray
 from ray.cluster_utils import Cluster
 
 MEMORY = 80 * 2**20
@@ -18,16 +20,36 @@ def add(cluster: Cluster, number: int) -> Any:
     return cluster.add_node(num_cpus=2, object_store_memory=MEMORY, node_name=f"node-{number}")
 
 
+class Holder:
+    """Takes what it asks for and does nothing with it."""
+
+    def here(self) -> None:
+        """Say that it has it."""
+
+
+def hold(address: str) -> list[Any]:
+    """Take the CPUs of both nodes."""
+    if not ray.is_initialized():
+        ray.init(address=address, log_to_driver=False)
+    holders = [ray.remote(Holder).options(num_cpus=2).remote() for _ in range(2)]
+    ray.get([holder.here.remote() for holder in holders])
+    return holders
+
+
 if __name__ == "__main__":
     head = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": MEMORY, "node_name": "head"}
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    nodes = [add(cluster, 1)]
+    nodes, held = [add(cluster, 1)], list[Any]()
     print(cluster.address, flush=True)
     for number, line in enumerate(sys.stdin, start=2):
         if line.strip() == "add":
             nodes.append(add(cluster, number))
         elif line.strip() == "kill":
             cluster.remove_node(nodes.pop(), allow_graceful=False)
+        elif line.strip() == "hold":
+            held = hold(cluster.address)
+        elif line.strip() == "free":
+            held.clear()
         else:
             subprocess.run([*RAY, "drain-node", "--address", cluster.address, "--node-id", nodes.pop().node_id,
                             "--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot",

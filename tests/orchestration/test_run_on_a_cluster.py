@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
 from launcher.core.recipe_running import ClusterWish
 from launcher.orchestration.supervisor import Supervisor
+from launcher.storage.journal import read_journal
 from tests.orchestration.conftest import FAKES
 from tests.orchestration.scenes import go_of, plan_of
 from tests.orchestration.test_run_without_ray import PATIENCE_S, STOP, Scene
@@ -76,6 +78,23 @@ def test_more_nodes_than_there_are_are_refused_with_numbers(scene):
     assert scene.play(plan_of(("one", 3))) == 2
     assert "3 nodes are needed and 2 present" in scene.events("failure")[0]["message"]
     assert scene.ended() == ("refused", 2)
+
+
+def test_a_run_that_waits_for_nodes_which_somebody_holds_hears_a_stop(scene, others):
+    others.say("hold")
+
+    def stop(scene: ClusterScene) -> None:
+        awaited(lambda: scene.events("run_started"), PATIENCE_S)
+        scene.supervisor.stop(STOP)
+        begin = time.monotonic()
+        awaited(lambda: scene.events("run_ended"), PATIENCE_S)
+        assert time.monotonic() - begin < 10.0, "it would wait for two minutes"
+
+    try:
+        assert scene.play(plan_of(("one", 3)), stop) == 75
+    finally:
+        others.say("free")
+    assert [event["event"] for event in read_journal(scene.run)] == ["run_started", "stop_requested", "run_ended"]
 
 
 def world_sizes(scene) -> list[int]:

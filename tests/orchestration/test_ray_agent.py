@@ -1,0 +1,51 @@
+"""The controller's side of an agent: long waits end with a stop. Ray is a fake here; importing it takes a second."""
+
+from types import SimpleNamespace
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+class NeverPlaced:
+    """An actor for which there is no room."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __getattr__(self, name: str) -> SimpleNamespace:
+        return SimpleNamespace(remote=lambda *_: self.asked.append(name) or name)
+
+
+@pytest.fixture
+def actor(monkeypatch):
+    from launcher.orchestration import ray_agent
+
+    actor = NeverPlaced()
+    made = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda: actor))
+    fake = SimpleNamespace(remote=lambda _class: made, wait=lambda _answers, timeout: ([], []),
+                           kill=lambda killed: killed.asked.append("-"))
+    monkeypatch.setattr(ray_agent, "ray", fake)
+    monkeypatch.setattr(ray_agent, "NodeAffinitySchedulingStrategy", lambda *_, **__: None)
+    return actor
+
+
+def test_whoever_waits_for_a_node_hears_a_stop_and_asks_nothing_of_what_was_never_placed(actor):
+    from launcher.core.events import StopRequested
+    from launcher.orchestration.placement import PlacementStopped, heed
+    from launcher.orchestration.ray_agent import RemoteAgent
+
+    looks: list[None] = []
+    asked = SimpleNamespace(stop=None)
+
+    def look() -> None:
+        looks.append(None)
+        asked.stop = StopRequested(reason="signal", deadline=None) if len(looks) == 3 else None
+        heed(asked)
+
+    agent = RemoteAgent("node", {"CPU": 1.0}, heed=look)
+    with pytest.raises(PlacementStopped):
+        agent.ready(120.0)
+    assert len(looks) == 3
+    agent.close()
+    assert actor.asked == ["process", "-"], "it waits for its node no more, and was not asked to close"
