@@ -111,7 +111,8 @@ def main(minutes: float = 1e6, folder: Path | None = None, only: str = "") -> No
             if time.monotonic() > end:
                 break
             drill = Drill(place, "quickstart", options(place, nodes), cluster.ground())
-            if not drill.run_dir(f"whole-{nodes}").path.exists():
+            if not (drill.run_dir(f"whole-{nodes}").path / RunDir.MODEL).exists():
+                drill.forget(f"whole-{nodes}")  # One that an earlier call could not finish.
                 drill.unbroken(f"whole-{nodes}")
             done.append(hurt(drill, fault, nodes, secrets.randbelow(2**32)))
             print(row(done[-1]), *done[-1]["problems"], sep="\n  ", flush=True)

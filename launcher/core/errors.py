@@ -88,3 +88,8 @@ class PlatformError(LauncherError):
     """Ray, the file system or the machine failed; the recipe is not at fault."""
 
     exit_code = INFRASTRUCTURE
+
+    def __init__(self, message: str, node: str = "") -> None:
+        super().__init__(message)
+        self.node = node
+        """The node it speaks against, where it is one alone."""

@@ -17,7 +17,8 @@ _KINDS: tuple[tuple[FailureKind, str], ...] = (
     (FailureKind.STARTUP, r"rendezvous|no orders came|init_process_group|Address already in use"),
 )
 _ECHO = re.compile(r"connection (was )?(closed|reset)( by peer)?|broken pipe|remote process exited|socket closed"
-                   r"|connect(ion)? (to .* )?(refused|failed)|ncclRemoteError", re.IGNORECASE)
+                   r"|connect(ion)? (to .* )?(refused|failed|timed out)|connection was likely closed|no route to host"
+                   r"|(host|network) is (down|unreachable)|ncclRemoteError", re.IGNORECASE)
 
 
 def classify(exit_code: int | None, text: str) -> FailureKind:

@@ -150,7 +150,8 @@ class Controller:
             # What fitted once may fit again when nodes are back.
             kind = FailureKind.STORAGE if isinstance(error, OSError) else FailureKind.NODE_LOSS
             message = full_disk(error) or str(error)
-            self._unplaced = WorkerFailure(rank=0, node="", kind=kind, message=message)
+            node = error.node if isinstance(error, PlatformError) else ""
+            self._unplaced = WorkerFailure(rank=0, node=node, kind=kind, message=message)
 
     def _record(self, event: Event | dict[str, object]) -> None:
         if isinstance(event, RunEnded):

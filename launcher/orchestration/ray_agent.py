@@ -111,6 +111,8 @@ class RemoteAgent:
         self._heed = heed
         """Called again and again while it waits for long; what that raises ends the wait."""
         self._answered = False
+        self.silent = False
+        """Whether its last answer did not come: the node may be gone, and Ray not know it yet."""
         # A restarted actor would come back without its workers: losing one is the controller's to judge.
         made = ray.remote(RayNodeAgent).options(
             num_cpus=resources.get("CPU", 0), num_gpus=resources.get("GPU", 0), max_restarts=0, max_task_retries=0,
@@ -175,6 +177,9 @@ class RemoteAgent:
             answer = getattr(self._actor, method).remote(*arguments)
             while heeding and time.monotonic() < until and not ray.wait([answer], timeout=HEED_S)[0]:
                 self._heed()
-            return ray.get(answer, timeout=max(0.0, until - time.monotonic()))
+            told = ray.get(answer, timeout=max(0.0, until - time.monotonic()))
+            self.silent = False
+            return told
         except (RayError, GetTimeoutError) as error:
+            self.silent = isinstance(error, GetTimeoutError)
             raise AgentLost(f"the node's agent does not answer: {error}") from error

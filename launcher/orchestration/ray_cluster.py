@@ -90,7 +90,9 @@ def live_nodes() -> dict[str, Node]:
     import ray
 
     leaving = draining()
-    found = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in leaving]
+    # A head is often started with no CPU, to keep work off it; an agent takes at least one.
+    found = [node for node in ray.nodes()
+             if node["Alive"] and node["NodeID"] not in leaving and node["Resources"].get("CPU", 0) >= 1]
     names = Counter(_name(node) for node in found)
     described = {node["NodeID"]: _node(node, alone=names[_name(node)] == 1) for node in found}
     return dict(sorted(described.items(), key=lambda item: (item[1].address, item[1].name)))
@@ -102,6 +104,13 @@ def draining() -> dict[str, float | None]:
     client: Any = import_module("ray._private.worker").global_worker.gcs_client
     found: dict[str, int] = client.get_draining_nodes(timeout=CALL_S)
     return {node: deadline / 1000 if deadline else None for node, deadline in found.items()}
+
+
+def free() -> dict[str, dict[str, float]]:
+    """Return what nobody holds of each node, by Ray's ids, as it was a moment ago."""
+    state: Any = import_module("ray._private.state")
+    found: dict[str, dict[str, float]] = state.available_resources_per_node()
+    return found
 
 
 def diagnosis(bundles: Sequence[Mapping[str, float]], timeout_s: float) -> str:

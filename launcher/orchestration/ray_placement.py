@@ -2,10 +2,12 @@
 
 Importing it imports Ray, which the controller does while its standbys import torch. An agent is an actor bound to its
 node by the node's id, and takes what its workers take; it is kept from attempt to attempt with the workers that it has
-made ready, as long as it answers. What takes minutes, waiting for nodes that others hold, ends with a stop.
+made ready, as long as it answers. Which nodes an attempt takes is `vacancy`. What takes minutes, waiting for nodes that
+others hold, ends with a stop.
 """
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -15,7 +17,7 @@ from typing import TypeVar
 
 from launcher.core.attempt import AttemptPlan, Cluster, Node
 from launcher.core.attempt_planning import plan_attempt
-from launcher.core.errors import PlatformError, Unplannable, UserError
+from launcher.core.errors import PlatformError, Unplannable
 from launcher.orchestration import ray_cluster
 from launcher.orchestration.gang import AgentLost
 from launcher.orchestration.node_agent import ORPHAN_GRACE_S, Agent, NodeAgent
@@ -23,10 +25,15 @@ from launcher.orchestration.placement import PlacementLost, Surroundings, Wanted
 from launcher.orchestration.ray_agent import RemoteAgent
 from launcher.orchestration.requests import Requests
 from launcher.orchestration.startup import Stopwatch
+from launcher.orchestration.vacancy import Choice, choose, with_room
 from launcher.storage.process_id import ProcessId, children, descendants, leave
 
 RAY_PROCESSES = "ray.json"
 """In the scratch folder: what the supervisor ends if the controller dies without ending it."""
+VACATE_S, VACATE_POLL_S = 15.0, 0.5
+"""For nodes that somebody holds, before an attempt begins with fewer: orphans give themselves ten seconds."""
+SILENT_S = 90.0
+"""Ray gives a silent node up within a minute. One that is there after that was heard again."""
 AGENT_S = 60.0
 """For an actor on a node that is there and free."""
 EMBEDDED: Mapping[str, float] = {"CPU": 1.0}
@@ -104,6 +111,8 @@ class ClusterPlacement:
         self._address, self._requests, self._cleanup = address, requests, cleanup
         self._agents: dict[str, tuple[RemoteAgent, Mapping[str, float]]] = {}
         """By node id, with what each takes of the node."""
+        self._silent: dict[str, float] = {}
+        """By node id, until when those are left out whose agent did not answer."""
         self._wanted: Wanted | None = None
         self._placed: AttemptPlan | None = None
         self._ids: list[str] = []
@@ -116,24 +125,16 @@ class ClusterPlacement:
                 _bring_up(self._requests, partial(ray_cluster.connect, self._address))
             self._cleanup.callback(self._close)
         self._wanted = wanted
-        nodes = self._nodes(wanted.without)
-        try:
-            placed = _plan(wanted, nodes)
-        except Unplannable:
-            # Better nodes that have failed before than none.
-            nodes = self._nodes(frozenset())
-            placed = _plan(wanted, nodes)
-        slots = [sum(place.node == node for place in placed.ranks) for node in range(len(nodes))]
-        self._ids = list(nodes)
         with stopwatch.phase("placement"):
-            self._take([_share(node, count, placed) for node, count in zip(nodes.values(), slots, strict=True)])
+            choice = self._choice(wanted)
+            self._ids = list(choice.nodes)
+            self._take(choice)
+        placed, nodes = choice.placed, list(choice.nodes.values())
         with stopwatch.phase("agents"):
             agents = [self._agents[node][0] for node in self._ids]
             with ThreadPoolExecutor(len(agents)) as pool:
-                old = [wanted.old.get(node.name, ()) for node in nodes.values()]
-                started = pool.map(lambda agent, count, left: agent.start(count, placed.threads, placed.device, left),
-                                   agents, slots, old)
-                list(started)
+                old = [wanted.old.get(node.name, ()) for node in nodes]
+                list(pool.map(partial(_start_on, placed), nodes, agents, choice.slots(), old))
         self._placed = placed
         return agents, placed
 
@@ -141,44 +142,67 @@ class ClusterPlacement:
         """Return which nodes will be taken away, and whether there is room for more workers."""
         if self._wanted is None or self._placed is None:
             return Surroundings()
-        nodes = self._nodes(without)
+        could = self._with_room(self._wanted, self._good(without))
         leaving = _answer(ray_cluster.draining)
         used = dict(zip(self._ids, self._placed.cluster.nodes, strict=True))
-        try:
-            could = _plan(self._wanted, nodes).world_size
-        except UserError:
-            could = 0
-        return Surroundings(could > self._placed.world_size,
+        return Surroundings(could is not None and could.placed.world_size > self._placed.world_size,
                             tuple((node.name, leaving[key]) for key, node in used.items() if key in leaving))
 
-    def _nodes(self, without: frozenset[str]) -> dict[str, Node]:
-        """Return the nodes to use: those in use first, so that ranks stay where they are."""
-        assert self._wanted is not None, "asked after the first attempt was wanted"
-        there = {key: node for key, node in _answer(ray_cluster.live_nodes).items() if node.name not in without}
-        kept = {key: there[key] for key in self._ids if key in there}
-        nodes = kept | there
-        most = self._wanted.go.wish.nodes or len(nodes)
-        return dict(list(nodes.items())[:most])
+    def _choice(self, wanted: Wanted) -> Choice:
+        """Return the nodes to use: such as have not failed and answer, while those are enough. Raises Unplannable.
 
-    def _take(self, shares: Sequence[Mapping[str, float]]) -> None:
-        """Have an agent on each node that holds its share. Raises PlatformError with what is missing."""
-        for key in set(self._agents) - set(self._ids):
+        What others hold may be free in a moment: a controller that was lost leaves agents that let their workers save.
+        """
+        silent = [key for key, (agent, _) in self._agents.items() if not agent.answers() and agent.silent]
+        self._silent |= dict.fromkeys(silent, time.monotonic() + SILENT_S)
+        nodes, plan = self._good(wanted.without), partial(_plan, wanted)
+        try:
+            whole = choose(nodes, wanted.go.wish.nodes, plan)
+        except Unplannable:
+            # Better nodes that have failed before than none.
+            nodes = self._nodes(frozenset())
+            whole = choose(nodes, wanted.go.wish.nodes, plan)
+        until = time.monotonic() + VACATE_S
+        while (found := self._with_room(wanted, nodes)) is None or found.placed.world_size < whole.placed.world_size:
+            heed(self._requests)
+            if time.monotonic() > until:
+                return found or whole
+            time.sleep(VACATE_POLL_S)
+        return found
+
+    def _with_room(self, wanted: Wanted, nodes: Mapping[str, Node]) -> Choice | None:
+        return with_room(nodes, wanted.go.wish.nodes, partial(_plan, wanted), _answer(ray_cluster.free), self._agents)
+
+    def _nodes(self, without: frozenset[str]) -> dict[str, Node]:
+        """Return the nodes that are there: those in use first, so that ranks stay where they are."""
+        there = {key: node for key, node in _answer(ray_cluster.live_nodes).items() if node.name not in without}
+        return {key: there[key] for key in self._ids if key in there} | there
+
+    def _good(self, without: frozenset[str]) -> dict[str, Node]:
+        """Return those of them that were not found silent: one without power is there until Ray has noticed."""
+        now = time.monotonic()
+        return {key: node for key, node in self._nodes(without).items() if self._silent.get(key, now) <= now}
+
+    def _take(self, choice: Choice) -> None:
+        """Have an agent on each node that holds its share. Raises PlatformError with what is missing and where."""
+        for key in set(self._agents) - set(choice.nodes):
             self._agents.pop(key)[0].close()
-        made: list[RemoteAgent] = []
-        for key, share in zip(self._ids, shares, strict=True):
+        shares, made = choice.shares(), list[str]()
+        for key, share in shares.items():
             held = self._agents.get(key)
             if held is None or held[1] != share or not held[0].answers():
                 if held is not None:
                     held[0].close()
                 self._agents[key] = RemoteAgent(key, share, heed=partial(heed, self._requests)), share
-                made.append(self._agents[key][0])
-        try:
-            for agent in made:
-                agent.ready(ray_cluster.PLACEMENT_TIMEOUT_S)
-        except AgentLost:
-            for key in [key for key, (agent, _) in self._agents.items() if agent in made]:
-                self._agents.pop(key)[0].close()
-            raise PlatformError(ray_cluster.diagnosis(shares, ray_cluster.PLACEMENT_TIMEOUT_S)) from None
+                made.append(key)
+        for key in made:
+            try:
+                self._agents[key][0].ready(ray_cluster.PLACEMENT_TIMEOUT_S)
+            except AgentLost:
+                for each in made:
+                    self._agents.pop(each)[0].close()
+                reason = ray_cluster.diagnosis(list(shares.values()), ray_cluster.PLACEMENT_TIMEOUT_S)
+                raise PlatformError(reason, choice.nodes[key].name) from None
 
     def _close(self) -> None:
         for agent, _ in self._agents.values():
@@ -210,7 +234,10 @@ def _plan(wanted: Wanted, nodes: Mapping[str, Node]) -> AttemptPlan:
                         micro_batch=go.micro_batch, device=device, resume=None)
 
 
-def _share(node: Node, slots: int, placed: AttemptPlan) -> dict[str, float]:
-    """Return what one node's agent and workers take, so that Ray places nothing else onto it."""
-    gpus = {"GPU": float(slots)} if placed.device == "cuda" else {}
-    return {"CPU": float(max(1, min(node.cores, slots * placed.threads)))} | gpus
+
+def _start_on(placed: AttemptPlan, node: Node, agent: RemoteAgent, slots: int, old: Sequence[ProcessId]) -> None:
+    """Start a node's workers. Raises AgentLost with the node."""
+    try:
+        agent.start(slots, placed.threads, placed.device, old)
+    except AgentLost as error:
+        raise AgentLost(str(error), node.name) from error

@@ -4,6 +4,7 @@ Lines on its input: `add` brings another node, `kill` ends the newest one's rayl
 `hold` takes every CPU until `free`.
 """
 
+import os
 import subprocess
 import sys
 from typing import Any
@@ -40,7 +41,10 @@ if __name__ == "__main__":
     head = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": MEMORY, "node_name": "head"}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     nodes, held = [add(cluster, 1)], list[Any]()
-    print(cluster.address, flush=True)
+    # What Ray has to say of lost nodes goes elsewhere: only answers are read from the output.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    print(cluster.address, file=answers, flush=True)
     for number, line in enumerate(sys.stdin, start=2):
         if line.strip() == "add":
             nodes.append(add(cluster, number))
@@ -54,5 +58,6 @@ if __name__ == "__main__":
             subprocess.run([*RAY, "drain-node", "--address", cluster.address, "--node-id", nodes.pop().node_id,
                             "--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot",
                             "--deadline-remaining-seconds", "60"], check=True, stdout=sys.stderr)
-        print("done", flush=True)
+        print("done", file=answers, flush=True)
+    ray.shutdown()
     cluster.shutdown()
