@@ -4,7 +4,7 @@ Has no opinion and knows neither Ray nor ranks: workers go by their slot on this
 directly in plain mode; `ray_agent` makes an actor of it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -80,9 +80,7 @@ class NodeAgent:
         leave(old, ORPHAN_GRACE_S)
         if self._own is not None:
             sweep()
-        if self._kind != (threads, device):
-            self._end_standbys()
-        self._kind = threads, device
+        self._become(threads, device)
         ready = {slot: worker for slot, worker in self._standbys.items() if worker.exit_code() is None}
         self._workers, self._standbys = {}, ready
         # One by one: where a process cannot be started, those before it are known, and end with the agent.
@@ -93,7 +91,21 @@ class NodeAgent:
 
     def warm(self) -> None:
         """Start a standby for every slot: the next attempt finds its workers with everything imported."""
-        for slot in self._workers:
+        self._ready(self._workers)
+
+    def stand_by(self, slots: int, threads: int, device: str) -> None:
+        """Start as many standbys on a node that has no workers: the attempt that needs the node finds them ready."""
+        self._become(threads, device)
+        self._ready(range(slots))
+
+    def _become(self, threads: int, device: str) -> None:
+        """Decide what workers from now on are started with; standbys of another kind are of no use."""
+        if self._kind != (threads, device):
+            self._end_standbys()
+        self._kind = threads, device
+
+    def _ready(self, slots: Iterable[int]) -> None:
+        for slot in slots:
             if slot not in self._standbys or self._standbys[slot].exit_code() is not None:
                 self._standbys[slot] = self._spawn(slot, patient=True)
 

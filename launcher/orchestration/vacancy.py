@@ -1,9 +1,11 @@
-"""Which nodes of a cluster an attempt takes: as many as it wants, of those that have room for its share.
+"""Which nodes of a cluster an attempt takes: as many as it wants, of those that have room for its share; and which it
+keeps ready beside.
 
 Pure: what nodes there are and what is free on them is told. Decides nothing about nodes that have failed, which are not
 among them, and waits for none: `ray_placement` does.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
@@ -53,6 +55,20 @@ def with_room(nodes: Mapping[str, Node], most: int | None, plan: Plan, free: Map
             left = {key: node for key, node in left.items() if key not in taken}
     except UserError:
         return None
+
+
+def spares(nodes: Mapping[str, Node], used: Collection[str], count: int, placed: AttemptPlan,
+           free: Mapping[str, Amounts], held: Collection[str]) -> dict[str, Amounts]:
+    """Return so many nodes that an attempt does not use and that have room, with what its workers would take there."""
+    slots = most_slots(placed)
+    wanted = {key: share(node, slots, placed) for key, node in nodes.items() if key not in used}
+    fitting = {key: amounts for key, amounts in wanted.items() if key in held or _fits(amounts, free.get(key, {}))}
+    return dict(list(fitting.items())[:count])
+
+
+def most_slots(placed: AttemptPlan) -> int:
+    """Return how many workers an attempt has on its fullest node."""
+    return max(Counter(place.node for place in placed.ranks).values())
 
 
 def share(node: Node, slots: int, placed: AttemptPlan) -> dict[str, float]:

@@ -12,6 +12,7 @@ from launcher.orchestration.agent_folder import AgentFolder, sweep
 from launcher.orchestration.node_agent import NodeAgent
 from launcher.orchestration.worker_process import WorkerProcess
 from launcher.storage.mailbox import Mailbox
+from launcher.storage.process_id import children
 from tests.orchestration.test_worker_process import awaited
 
 
@@ -42,6 +43,26 @@ def test_an_agent_that_made_its_own_folder_removes_it():
     agent.start(1, 1, "cpu")
     agent.close()
     assert not agent.scratch.exists()
+
+
+def test_a_spare_node_s_standbys_become_the_workers_of_the_attempt_that_needs_it(tmp_path):
+    agent = NodeAgent(tmp_path)
+    agent.stand_by(2, 1, "cpu")
+    assert agent.poll() == []
+    standbys = set(children())
+    agent.start(2, 1, "cpu")
+    assert set(agent.processes()) == standbys
+    agent.close()
+    assert not any(process.alive() for process in standbys)
+
+
+def test_standbys_of_another_kind_are_not_taken(tmp_path):
+    agent = NodeAgent(tmp_path)
+    agent.stand_by(1, 1, "cpu")
+    (other,) = children()
+    agent.start(1, 2, "cpu")
+    assert other not in agent.processes() and not other.alive()
+    agent.close()
 
 
 def test_where_a_worker_cannot_be_started_those_before_it_end_with_the_agent(tmp_path, monkeypatch):

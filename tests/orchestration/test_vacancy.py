@@ -6,7 +6,7 @@ from launcher.core.attempt import Cluster, Node
 from launcher.core.attempt_planning import plan_attempt
 from launcher.core.errors import Unplannable
 from launcher.core.recipe_running import ClusterWish
-from launcher.orchestration.vacancy import choose, with_room
+from launcher.orchestration.vacancy import choose, spares, with_room
 from tests.orchestration.scenes import plan_of
 
 NODES = {key: Node(name=key, address=key, slots=2, cores=4) for key in "abc"}
@@ -43,3 +43,19 @@ def test_a_choice_tells_what_it_takes_of_each_node_and_too_few_nodes_are_refused
     assert choice.slots() == [1, 1] and choice.shares() == {"a": {"CPU": 4.0}, "b": {"CPU": 4.0}}
     with pytest.raises(Unplannable, match="4 nodes are needed and 3 present"):
         choose(NODES, None, planner(nodes=4))
+
+
+def spared(count, free, held=()):
+    placed = choose(NODES, 1, planner(nodes=1)).placed
+    return spares(NODES, {"a"}, count, placed, dict(zip("abc", free, strict=True)), held)
+
+
+def test_spares_are_nodes_with_room_that_the_attempt_does_not_use():
+    assert spared(1, (NONE, ALL, ALL)) == {"b": ALL}
+    assert spared(1, (ALL, NONE, ALL)) == {"c": ALL}
+    assert spared(5, (NONE, ALL, ALL)) == {"b": ALL, "c": ALL}
+    assert spared(0, (NONE, ALL, ALL)) == {}
+
+
+def test_a_spare_that_is_held_stays_one():
+    assert spared(1, (NONE, NONE, ALL), held={"b"}) == {"b": ALL}
