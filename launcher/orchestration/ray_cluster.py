@@ -8,8 +8,10 @@ import faulthandler
 import logging
 import os
 import secrets
+import socket
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,8 @@ PLACEMENT_TIMEOUT_S = 120.0
 CONNECT_S = 30.0
 CALL_S = 10.0
 """For a question to the cluster's head."""
+KNOCK_S, KNOCKS_AT_ONCE = 5.0, 32
+"""For a node to take a connection, as it must to be given anything."""
 CPU_SLOTS = 2
 """Workers on a node without a GPU, unless more are asked for."""
 
@@ -106,6 +110,26 @@ def draining() -> dict[str, float | None]:
     return {node: deadline / 1000 if deadline else None for node, deadline in found.items()}
 
 
+def silent() -> set[str]:
+    """Return the nodes that count as live and whose raylet nobody can reach: Ray itself takes up to a minute to notice.
+    """
+    import ray
+
+    doors = {node["NodeID"]: (node["NodeManagerAddress"], node["NodeManagerPort"])
+             for node in ray.nodes() if node["Alive"]}
+    with ThreadPoolExecutor(KNOCKS_AT_ONCE) as pool:
+        answers = dict(zip(doors, pool.map(_opens, doors.values()), strict=True))
+    return {key for key, answer in answers.items() if not answer}
+
+
+def _opens(door: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(door, KNOCK_S).close()
+    except OSError:
+        return False
+    return True
+
+
 def free() -> dict[str, dict[str, float]]:
     """Return what nobody holds of each node, by Ray's ids, as it was a moment ago."""
     state: Any = import_module("ray._private.state")
@@ -113,7 +137,7 @@ def free() -> dict[str, dict[str, float]]:
     return found
 
 
-def diagnosis(bundles: Sequence[Mapping[str, float]], timeout_s: float) -> str:
+def diagnosis(bundles: Sequence[Mapping[str, float]], waited_s: float) -> str:
     """Return why the nodes could not be had: what is needed against what is there and free."""
     import ray
 
@@ -121,7 +145,7 @@ def diagnosis(bundles: Sequence[Mapping[str, float]], timeout_s: float) -> str:
     total, free = ray.cluster_resources(), ray.available_resources()
     there = "; ".join(f"{node['NodeManagerAddress']}: {_amounts(node['Resources'])}"
                       for node in ray.nodes() if node["Alive"]) or "no live node"
-    return (f"the cluster did not give what the run needs within {timeout_s:.0f} s. Needed: {needed}. "
+    return (f"the cluster did not give what the run needs within {waited_s:.0f} s. Needed: {needed}. "
             f"There: {there} (in all {_amounts(total)}, free {_amounts(free)}). Ask for fewer nodes or workers, "
             "or free what others hold: `ray status` shows it.")
 
