@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -38,9 +39,9 @@ from launcher.storage.run_dir import RunDir
 
 NAME = "stops"
 WHOLE = "whole"
-STEPS, EVERY, EVALUATE = 16, 4, 10
+STEPS, EVERY, EVALUATE = 12, 4, 9
 """Of each of the three stages; between checkpoints; between evaluations."""
-HOLDOUT = "30%"
+HOLDOUT = "15%"
 """Of each source: measuring it takes long enough to be stopped in."""
 IN_A_RUN = 5
 """Trials in each run."""
@@ -101,15 +102,16 @@ class Chain:
             raise NotRight(f"the command ended with {command.exit_code()}: {command.said()}")
 
 
-def played(drill: Drill, options: Sequence[str], seed: int, count: int) -> list[dict[str, Any]]:
-    """Stop a run so many times, finish it and compare it; return what was done and what came of it."""
+def played(drill: Drill, options: Sequence[str], seed: int, count: int, until: float = inf) -> list[dict[str, Any]]:
+    """Stop a run so many times, fewer if the time is over, finish it and compare it; return what came of it."""
     chance, name = Random(seed), f"run{seed}"
     chain = Chain(drill, name, tuple(options), ray=chance.random() < 0.5)
     trials: list[dict[str, Any]] = []
     problems: list[str] = []
     try:
-        for asked in drawn(chance, chain.ray, count):
-            trials += chain.asked(asked, chance)
+        for asked in drawn(chance, ray=chain.ray, count=count):
+            if time.monotonic() < until:
+                trials += chain.asked(asked, chance)
         chain.finish()
         problems = drill.compared(WHOLE, name)
     except NotRight as error:
@@ -121,7 +123,7 @@ def played(drill: Drill, options: Sequence[str], seed: int, count: int) -> list[
     return [{"seed": seed, "ray": chain.ray, **trial, "end": problems} for trial in trials]
 
 
-def drawn(chance: Random, ray: bool, count: int) -> Iterator[Asked]:
+def drawn(chance: Random, *, ray: bool, count: int) -> Iterator[Asked]:
     """Yield what a run is asked: distinct phases in any order, then one after which it may finish."""
     middle: list[Phase] = [phase for phase in PHASES if phase != "exporting"]
     for phase in chance.sample(middle, count - 1):
@@ -163,8 +165,8 @@ def told(trial: dict[str, Any]) -> str:
 
 
 @contextmanager
-def playing(place: Path, *, drains: bool) -> Iterator[Callable[[int], list[dict[str, Any]]]]:
-    """Give what plays one run of a seed."""
+def playing(place: Path, *, drains: bool, until: float) -> Iterator[Callable[[int], list[dict[str, Any]]]]:
+    """Give what plays one run of a seed, and goes straight to its end once the time is over."""
     os.environ.update(environment())
     if drains:
         with Drains(place, options_of(), WHOLE) as cluster:
@@ -173,7 +175,7 @@ def playing(place: Path, *, drains: bool) -> Iterator[Callable[[int], list[dict[
     drill = Drill(place, "quickstart", ["--cache", str(place / "cache"), "--without-ray", *options_of()])
     if not drill.run_dir(WHOLE).path.exists():
         drill.unbroken(WHOLE)
-    yield lambda seed: played(drill, options_of(), seed, IN_A_RUN)
+    yield lambda seed: played(drill, options_of(), seed, IN_A_RUN, until)
 
 
 def main(count: int = 100, minutes: float = 1e6, folder: Path | None = None, drains: bool = False,
@@ -182,11 +184,11 @@ def main(count: int = 100, minutes: float = 1e6, folder: Path | None = None, dra
     file, end = RESULTS / f"{NAME}.json", time.monotonic() + 60.0 * minutes
     done: list[dict[str, Any]] = json.loads(file.read_text())["trials"] if file.exists() else []
     place = folder or Path(tempfile.mkdtemp(prefix="stops-"))
-    with playing(place, drains=drains) as play:
+    with playing(place, drains=drains, until=end) as play:
         while len(done) < count and time.monotonic() < end:
             done += (trials := play(secrets.randbelow(2**32) if seed is None else seed))
             print(*map(told, trials), sep="\n", flush=True)
-            save(NAME, {"steps": 3 * STEPS, "summary": summary(done), "trials": done})
+            save(NAME, {"summary": summary(done), "trials": done})
     bad = sorted({trial["seed"] for trial in done if trial["problems"] or trial["end"]})
     print(json.dumps(summary(done), indent=1))
     assert not bad, f"not as they must be: seeds {bad}, kept in {place}"
