@@ -76,7 +76,7 @@ class ClusterWish(Document):
     min_nodes: int | None = Field(default=None, ge=1)
     """Machines it can begin with. Default: all of `nodes`."""
     spares: int = Field(default=0, ge=0)
-    """Machines kept ready for when one is lost."""
+    """Further machines of the cluster kept ready, with workers that have imported everything, for when one is lost."""
     threads: int | None = Field(default=None, ge=1)
     """CPU threads of each worker. Default: cores of the node over its workers, at least 1."""
 

@@ -10,12 +10,10 @@ from typing import Any, Protocol
 
 from launcher.core.document import Document
 from launcher.core.pace import Pulse
+from launcher.core.stopping import ORPHAN_GRACE_S
 from launcher.orchestration.agent_folder import AgentFolder, sweep
 from launcher.orchestration.worker_process import WorkerProcess, end_workers, worker_environment
 from launcher.storage.process_id import ProcessId, leave
-
-ORPHAN_GRACE_S = 10.0
-"""What workers get to finish their step, save and leave when nobody is left to ask for more."""
 
 
 class SlotReport(Document):

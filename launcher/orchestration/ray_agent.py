@@ -18,8 +18,9 @@ from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from launcher.core.events import StopRequested
+from launcher.core.stopping import ORPHAN_GRACE_S
 from launcher.orchestration.gang import AgentLost
-from launcher.orchestration.node_agent import ORPHAN_GRACE_S, NodeAgent, SlotReport
+from launcher.orchestration.node_agent import NodeAgent, SlotReport
 from launcher.storage.process_id import ProcessId, process_id
 
 WATCH_S = 0.5
@@ -53,6 +54,11 @@ class RayNodeAgent:
     def warm(self) -> None:
         """Make workers for the next attempt ready."""
         self._node().warm()
+
+    def stand_by(self, slots: int, threads: int, device: str) -> None:
+        """Make workers ready on a node that runs none."""
+        self._agent = self._agent or NodeAgent()
+        self._agent.stand_by(slots, threads, device)
 
     def process(self) -> dict[str, Any]:
         """Return what the operating system calls this actor."""
@@ -111,8 +117,7 @@ class RemoteAgent:
         self._heed = heed
         """Called again and again while it waits for long; what that raises ends the wait."""
         self._answered = False
-        self.silent = False
-        """Whether its last answer did not come: the node may be gone, and Ray not know it yet."""
+        self._standing: Any = None
         # A restarted actor would come back without its workers: losing one is the controller's to judge.
         made = ray.remote(RayNodeAgent).options(
             num_cpus=resources.get("CPU", 0), num_gpus=resources.get("GPU", 0), max_restarts=0, max_task_retries=0,
@@ -146,6 +151,10 @@ class RemoteAgent:
         """Make workers for the next attempt ready."""
         self._call("warm")
 
+    def stand_by(self, slots: int, threads: int, device: str) -> None:
+        """Make workers ready on a node that runs none. Does not wait, neither for the actor's place nor for them."""
+        self._standing = cast(Any, self._actor).stand_by.remote(slots, threads, device)
+
     def deliver(self, letter: str, contents: Mapping[int, dict[str, Any]]) -> None:
         """Put a letter into the mailboxes of some slots."""
         self._call("deliver", letter, dict(contents))
@@ -166,7 +175,7 @@ class RemoteAgent:
         """End the workers, then the actor. One that is gone already has ended its workers itself."""
         # One that was never placed still waits for its node and, like one that was found silent, answers nothing.
         with suppress(AgentLost):
-            if self._answered:
+            if self._answered or (self._standing is not None and ray.wait([self._standing], timeout=0)[0]):
                 self._call("close")
         with suppress(RayError):
             ray.kill(cast(Any, self._actor))
@@ -177,9 +186,6 @@ class RemoteAgent:
             answer = getattr(self._actor, method).remote(*arguments)
             while heeding and time.monotonic() < until and not ray.wait([answer], timeout=HEED_S)[0]:
                 self._heed()
-            told = ray.get(answer, timeout=max(0.0, until - time.monotonic()))
-            self.silent = False
-            return told
+            return ray.get(answer, timeout=max(0.0, until - time.monotonic()))
         except (RayError, GetTimeoutError) as error:
-            self.silent = isinstance(error, GetTimeoutError)
             raise AgentLost(f"the node's agent does not answer: {error}") from error

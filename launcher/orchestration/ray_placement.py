@@ -18,14 +18,16 @@ from typing import TypeVar
 from launcher.core.attempt import AttemptPlan, Cluster, Node
 from launcher.core.attempt_planning import plan_attempt
 from launcher.core.errors import PlatformError, Unplannable
+from launcher.core.stopping import ORPHAN_GRACE_S
 from launcher.orchestration import ray_cluster
 from launcher.orchestration.gang import AgentLost
-from launcher.orchestration.node_agent import ORPHAN_GRACE_S, Agent, NodeAgent
+from launcher.orchestration.node_agent import Agent, NodeAgent
 from launcher.orchestration.placement import PlacementLost, Surroundings, Wanted, heed, settled
 from launcher.orchestration.ray_agent import RemoteAgent
 from launcher.orchestration.requests import Requests
+from launcher.orchestration.spares import Spares
 from launcher.orchestration.startup import Stopwatch
-from launcher.orchestration.vacancy import Choice, choose, with_room
+from launcher.orchestration.vacancy import Choice, choose, spares, with_room
 from launcher.storage.process_id import ProcessId, children, descendants, leave
 
 RAY_PROCESSES = "ray.json"
@@ -111,8 +113,9 @@ class ClusterPlacement:
         self._address, self._requests, self._cleanup = address, requests, cleanup
         self._agents: dict[str, tuple[RemoteAgent, Mapping[str, float]]] = {}
         """By node id, with what each takes of the node."""
+        self._spares = Spares()
         self._silent: dict[str, float] = {}
-        """By node id, until when those are left out whose agent did not answer."""
+        """By node id, until when those are left out that could not be reached."""
         self._wanted: Wanted | None = None
         self._placed: AttemptPlan | None = None
         self._ids: list[str] = []
@@ -139,28 +142,33 @@ class ClusterPlacement:
         return agents, placed
 
     def look(self, without: frozenset[str]) -> Surroundings:
-        """Return which nodes will be taken away, and whether there is room for more workers."""
+        """Return which nodes will be taken away, and whether there is room for more workers; keep spares ready."""
         if self._wanted is None or self._placed is None:
             return Surroundings()
-        could = self._with_room(self._wanted, self._good(without))
+        nodes = self._good(without)
+        could = self._with_room(self._wanted, nodes)
+        if count := self._wanted.go.wish.spares:
+            used = {*self._ids, *(could.nodes if could else ())}
+            wanted = spares(nodes, used, count, self._placed, _answer(ray_cluster.free), {*self._spares})
+            self._spares.hold(wanted, self._placed)
         leaving = _answer(ray_cluster.draining)
-        used = dict(zip(self._ids, self._placed.cluster.nodes, strict=True))
+        mine = dict(zip(self._ids, self._placed.cluster.nodes, strict=True))
         return Surroundings(could is not None and could.placed.world_size > self._placed.world_size,
-                            tuple((node.name, leaving[key]) for key, node in used.items() if key in leaving))
+                            tuple((node.name, leaving[key]) for key, node in mine.items() if key in leaving))
 
     def _choice(self, wanted: Wanted) -> Choice:
-        """Return the nodes to use: such as have not failed and answer, while those are enough. Raises Unplannable.
+        """Return the nodes to use: such as can be reached and have not failed, while those are enough. Raises
+        Unplannable.
 
         What others hold may be free in a moment: a controller that was lost leaves agents that let their workers save.
         """
-        silent = [key for key, (agent, _) in self._agents.items() if not agent.answers() and agent.silent]
-        self._silent |= dict.fromkeys(silent, time.monotonic() + SILENT_S)
+        self._silent |= dict.fromkeys(_answer(ray_cluster.silent), time.monotonic() + SILENT_S)
         nodes, plan = self._good(wanted.without), partial(_plan, wanted)
         try:
             whole = choose(nodes, wanted.go.wish.nodes, plan)
         except Unplannable:
             # Better nodes that have failed before than none.
-            nodes = self._nodes(frozenset())
+            nodes = self._good(frozenset())
             whole = choose(nodes, wanted.go.wish.nodes, plan)
         until = time.monotonic() + VACATE_S
         while (found := self._with_room(wanted, nodes)) is None or found.placed.world_size < whole.placed.world_size:
@@ -171,7 +179,8 @@ class ClusterPlacement:
         return found
 
     def _with_room(self, wanted: Wanted, nodes: Mapping[str, Node]) -> Choice | None:
-        return with_room(nodes, wanted.go.wish.nodes, partial(_plan, wanted), _answer(ray_cluster.free), self._agents)
+        held = {*self._agents, *self._spares}
+        return with_room(nodes, wanted.go.wish.nodes, partial(_plan, wanted), _answer(ray_cluster.free), held)
 
     def _nodes(self, without: frozenset[str]) -> dict[str, Node]:
         """Return the nodes that are there: those in use first, so that ranks stay where they are."""
@@ -179,7 +188,7 @@ class ClusterPlacement:
         return {key: there[key] for key in self._ids if key in there} | there
 
     def _good(self, without: frozenset[str]) -> dict[str, Node]:
-        """Return those of them that were not found silent: one without power is there until Ray has noticed."""
+        """Return those of them that could be reached: one without power is there until Ray has noticed."""
         now = time.monotonic()
         return {key: node for key, node in self._nodes(without).items() if self._silent.get(key, now) <= now}
 
@@ -187,24 +196,27 @@ class ClusterPlacement:
         """Have an agent on each node that holds its share. Raises PlatformError with what is missing and where."""
         for key in set(self._agents) - set(choice.nodes):
             self._agents.pop(key)[0].close()
-        shares, made = choice.shares(), list[str]()
+        shares, made, begin = choice.shares(), list[str](), time.monotonic()
         for key, share in shares.items():
-            held = self._agents.get(key)
+            held = self._agents.get(key) or self._spares.give(key)
             if held is None or held[1] != share or not held[0].answers():
                 if held is not None:
                     held[0].close()
                 self._agents[key] = RemoteAgent(key, share, heed=partial(heed, self._requests)), share
                 made.append(key)
+            else:
+                self._agents[key] = held
         for key in made:
             try:
                 self._agents[key][0].ready(ray_cluster.PLACEMENT_TIMEOUT_S)
             except AgentLost:
                 for each in made:
                     self._agents.pop(each)[0].close()
-                reason = ray_cluster.diagnosis(list(shares.values()), ray_cluster.PLACEMENT_TIMEOUT_S)
+                reason = ray_cluster.diagnosis(list(shares.values()), time.monotonic() - begin)
                 raise PlatformError(reason, choice.nodes[key].name) from None
 
     def _close(self) -> None:
+        self._spares.close()
         for agent, _ in self._agents.values():
             agent.close()
 

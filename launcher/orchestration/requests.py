@@ -20,7 +20,7 @@ from launcher.core.document import Document
 from launcher.core.events import StopReason, StopRequested
 from launcher.core.recipe_running import CheckpointPolicy, ClusterWish, DivergencePolicy, OutOfMemory
 from launcher.core.run_plan import RunPlan
-from launcher.core.stopping import merged
+from launcher.core.stopping import ORPHAN_GRACE_S, merged
 from launcher.storage.lock import token_of
 from launcher.storage.run_dir import RunDir
 from launcher.storage.stop_file import clear_stops, stops_asked
@@ -29,8 +29,6 @@ POLL_S = 0.02
 """Between looks at what threads and signal handlers have noted."""
 WATCH_S = 1.0
 """Between looks into the run directory, which may lie on a slow file system."""
-ORPHAN_GRACE_S = 10.0
-"""For saving when the command is gone: whoever starts the run again waits for this controller to leave."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 
 

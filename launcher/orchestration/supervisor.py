@@ -17,6 +17,7 @@ from typing import Any, Literal, Self
 
 from launcher.core.document import Document
 from launcher.core.events import StopRequested
+from launcher.core.stopping import ORPHAN_GRACE_S
 from launcher.orchestration.requests import Go, Stop
 from launcher.storage.journal import unsaid_in
 from launcher.storage.process_id import ProcessId, descendants, leave, process_id, wait_gone
@@ -24,8 +25,6 @@ from launcher.storage.process_id import ProcessId, descendants, leave, process_i
 CONTROLLER_MODULE = "launcher.orchestration.main"
 TEMPORARY_LIMIT = 28
 """Bytes that the temporary folder's path may have for the paths of Ray's sockets in it to fit."""
-ORPHAN_GRACE_S = 11.0
-"""For workers whose controller is gone: they give themselves ten."""
 LEAVE_S = 45.0
 """For a controller whose input is closed: workers get 10 s, and Ray's end takes two."""
 
@@ -74,8 +73,9 @@ class Supervisor:
         self._clear()
 
     def _clear(self) -> None:
-        # Workers that lost their controller save and leave; whoever asked three times does not wait for that.
-        end_leftovers(self.scratch, 0.0 if self._stops > 2 else ORPHAN_GRACE_S)
+        # Workers that lost their controller save and leave; whoever asked three times does not wait for that, nor does
+        # anybody where none has had orders: those that are importing would finish that first.
+        end_leftovers(self.scratch, 0.0 if self._stops > 2 or not self._went else ORPHAN_GRACE_S + 1.0)
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def revive(self, go: Go) -> None:

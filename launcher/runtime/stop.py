@@ -11,10 +11,9 @@ import threading
 from types import FrameType
 
 from launcher.core.errors import YIELDED
+from launcher.core.stopping import ORPHAN_GRACE_S
 from launcher.storage.mailbox import Mailbox
 
-# After the starter is gone a worker finishes its step with its peers; if they hang, it leaves all the same.
-ORPHAN_GRACE_S = 10.0
 SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)
 
 

@@ -1,7 +1,7 @@
 """A Ray cluster of two nodes that belongs to somebody else: prints its address and stays until its input closes.
 
-Lines on its input: `add` brings another node, `kill` ends the newest one's raylet, `drain` announces that it will go,
-`hold` takes every CPU until `free`.
+Lines on its input: `add` brings another node, `kill` ends the newest one's raylet, `kill oldest` that of the oldest but
+the head, `drain` announces that the newest will go, `hold` takes every CPU until `free`.
 """
 
 import os
@@ -50,6 +50,8 @@ if __name__ == "__main__":
             nodes.append(add(cluster, number))
         elif line.strip() == "kill":
             cluster.remove_node(nodes.pop(), allow_graceful=False)
+        elif line.strip() == "kill oldest":
+            cluster.remove_node(nodes.pop(0), allow_graceful=False)
         elif line.strip() == "hold":
             held = hold(cluster.address)
         elif line.strip() == "free":

@@ -4,12 +4,14 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from launcher.core.recipe_running import ClusterWish
 from launcher.orchestration.supervisor import Supervisor
 from launcher.storage.journal import read_journal
+from launcher.storage.process_id import ProcessId, descendants, process_id
 from tests.orchestration.conftest import FAKES
 from tests.orchestration.scenes import go_of, plan_of
 from tests.orchestration.test_run_without_ray import PATIENCE_S, STOP, Scene
@@ -116,6 +118,34 @@ def test_a_run_grows_with_its_cluster_and_makes_way_for_a_node_that_goes(scene, 
     assert not scene.events("failure")
     assert [event["decision"] for event in scene.events("decision")] == ["grow", "leave nodes"]
     assert {worker["node"] for worker in scene.events("attempt_started")[2]["workers"]} == {"head", "node-1"}
+
+
+def standbys(others: Others) -> int:
+    """Return how many workers stand ready on the cluster's nodes."""
+    found = descendants(process_id(others.process.pid))
+    commands = (Path(f"/proc/{process.pid}/cmdline") for process in found)
+    return sum(b"--patient" in command.read_bytes() for command in commands if command.exists())
+
+
+def test_a_spare_node_whose_workers_were_ready_takes_the_place_of_a_lost_one(scene, others):
+    scene.wish = ClusterWish(nodes=2, gpus_per_node=1, spares=1)
+    others.say("add")
+
+    def lose(scene: ClusterScene) -> None:
+        scene.wait_step(2)
+        awaited(lambda: standbys(others) == 3, PATIENCE_S)
+        others.say("kill oldest")
+        awaited(lambda: len(world_sizes(scene)) == 2, PATIENCE_S)
+        scene.wait_step(5)
+        scene.supervisor.stop(STOP)
+
+    assert scene.play(plan_of(("one", 100000)), lose) == 75
+    before, after = ({worker["node"]: worker for worker in event["workers"]}
+                     for event in scene.events("attempt_started"))
+    (new,) = after.keys() - before.keys()
+    lost = scene.events("failure")[0]
+    began = ProcessId(pid=after[new]["pid"], started=after[new]["started"]).began()
+    assert lost["kind"] == "node_loss" and began < lost["time"], "its worker was there before it was needed"
 
 
 def test_a_run_shrinks_when_a_node_is_lost(scene, others):
