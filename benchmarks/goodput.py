@@ -31,8 +31,6 @@ from launcher.orchestration.faults import fault
 NAME = "goodput"
 MINUTES = {120: 10.0, 300: 20.0}
 """Of wall time for each rate, by seconds between kills."""
-RUN_S = 300.0
-"""The longest run, unless a single period is longer."""
 EVERY = "3s"
 """Between checkpoints: about sqrt(2 x stall x M) for both rates."""
 STEPS = 100_000
@@ -53,10 +51,9 @@ def moments(period_s: float, periods: int, chance: Random) -> list[float]:
     return [period_s * (number + chance.random()) for number in range(periods)]
 
 
-def hurt(drill: Drill, period_s: int, seed: int) -> dict[str, Any]:
+def hurt(drill: Drill, period_s: int, periods: int, seed: int) -> dict[str, Any]:
     """Train for some periods with a kill in each; return what came of it."""
     chance, name = Random(seed), f"run{seed}"
-    periods = max(1, int(RUN_S // period_s))
     with drill.begun(name) as command:
         command.until(lambda: command.latest("step", "step") >= FIRST, "the last stage")
         begin = time.time()
@@ -102,10 +99,12 @@ def summary(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
             "goodput until the first kill": total["useful_before"] / total["before"]}
 
 
-def main(rate: int = 0, minutes: float = 0.0, runs: int = 1000, folder: Path | None = None) -> None:
+def main(rate: int = 0, minutes: float = 0.0, runs: int = 1000, longest: float = 300.0,
+         folder: Path | None = None) -> None:
     """Do what is missing of one rate, or of both; write after each run.
 
     `rate`: seconds between kills. `minutes`: wall time of each rate, 10 and 20 unless said. `runs`: at most so many.
+    `longest`: seconds of a run, unless a single period is longer.
     """
     file = RESULTS / f"{NAME}.json"
     known: dict[str, Any] = json.loads(file.read_text())["rates"] if file.exists() else {}
@@ -114,7 +113,7 @@ def main(rate: int = 0, minutes: float = 0.0, runs: int = 1000, folder: Path | N
         for period_s in [rate] if rate else MINUTES:
             each = known.setdefault(str(period_s), {"runs": []})
             while runs and sum(run["wall"] for run in each["runs"]) < 60.0 * (minutes or MINUTES[period_s]):
-                each["runs"].append(hurt(drill, period_s, secrets.randbelow(2**32)))
+                each["runs"].append(hurt(drill, period_s, max(1, int(longest // period_s)), secrets.randbelow(2**32)))
                 each["summary"] = summary(each["runs"])
                 runs -= 1
                 print(each["runs"][-1], {key: round(value, 4) for key, value in each["summary"].items()}, sep="\n")
