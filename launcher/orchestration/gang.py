@@ -30,6 +30,7 @@ class Gang:
         self._attempt = attempt
         self._ranks = {(place.node, place.local_rank): place.rank for place in attempt.ranks}
         self._processes: dict[int, ProcessId] = {}
+        self._pool = ThreadPoolExecutor(max(1, len(self._agents)), "agents")
         self.lost: set[int] = set()
         """Nodes whose agent is gone, by index."""
 
@@ -60,24 +61,24 @@ class Gang:
 
     def warm(self) -> None:
         """Make workers for the next attempt ready on all nodes."""
-        for node in range(len(self._agents)):
-            self._ask(node, lambda agent: agent.warm(), None)
+        self._ask_all(lambda agent: agent.warm(), None)
 
     def dump_stacks(self) -> None:
         """Let every worker that can write down where its threads are."""
-        for node in range(len(self._agents)):
-            self._ask(node, lambda agent: agent.dump_stacks(), None)
+        self._ask_all(lambda agent: agent.dump_stacks(), None)
 
     def end(self, grace_s: float) -> bool:
         """End all workers on all nodes at the same time; return whether all are known to be gone."""
-        nodes = range(len(self._agents))
-        with ThreadPoolExecutor(max(1, len(nodes))) as pool:
-            return all(pool.map(lambda node: self._ask(node, lambda agent: agent.end(grace_s), False), nodes))
+        return all(self._ask_all(lambda agent: agent.end(grace_s), False))
 
     def _polled(self) -> list[dict[int, SlotReport]]:
         nothing: list[SlotReport] = []
-        polled = [self._ask(node, lambda agent: agent.poll(), nothing) for node in range(len(self._agents))]
-        return [{report.slot: report for report in reports} for reports in polled]
+        return [{report.slot: report for report in reports}
+                for reports in self._ask_all(lambda agent: agent.poll(), nothing)]
+
+    def _ask_all(self, question: Callable[[Agent], Answer], otherwise: Answer) -> list[Answer]:
+        """Ask all agents at the same time: one that does not answer takes half a minute, and a rack takes no longer."""
+        return list(self._pool.map(lambda node: self._ask(node, question, otherwise), range(len(self._agents))))
 
     def _ask(self, node: int, question: Callable[[Agent], Answer], otherwise: Answer) -> Answer:
         """Ask a node's agent. One that does not answer is lost, which the next look tells, and asked no more."""

@@ -1,11 +1,14 @@
 """All workers of an attempt over the agents of its nodes, some of which are gone."""
 
+import threading
+
 import pytest
 
+from launcher.core.attempt import Cluster, RankPlace
 from launcher.orchestration.gang import AgentLost, Gang
 from launcher.orchestration.node_agent import SlotReport
 from launcher.storage.process_id import process_id
-from tests.orchestration.scenes import attempt_of, plan_of
+from tests.orchestration.scenes import NODE, attempt_of, plan_of
 
 
 class Living:
@@ -28,6 +31,16 @@ class Gone(Living):
         raise AgentLost("no answer")
 
     def end(self, grace_s) -> bool:
+        raise AgentLost("no answer")
+
+
+class Silent(Living):
+    """Does not answer until all of its rack are asked."""
+
+    rack = threading.Barrier(2, timeout=10.0)
+
+    def poll(self) -> list[SlotReport]:
+        self.rack.wait()
         raise AgentLost("no answer")
 
 
@@ -58,3 +71,12 @@ def test_letters_go_to_the_ranks_they_are_for():
     gang.deliver("rendezvous", {7: {}})
     gang.deliver("rendezvous", {1: {}})
     assert agent.asked == ["rendezvous"] and gang.end(0.0)
+
+
+def test_nodes_that_are_lost_together_are_waited_for_together():
+    attempt = attempt_of(plan_of(("one", 3)))
+    nodes = tuple(NODE.model_copy(update={"name": name}) for name in ("a", "b"))
+    places = tuple(RankPlace(rank=rank, node=rank, local_rank=0) for rank in range(2))
+    gang = Gang([Silent(), Silent()], attempt.model_copy(update={"cluster": Cluster(nodes=nodes), "ranks": places}))
+    gang.look()
+    assert gang.lost_nodes == ("a", "b")
