@@ -106,8 +106,8 @@ def main(count: int = 100, minutes: float = 1e6, folder: Path | None = None, wal
     file = RESULTS / f"{NAME}.json"
     done: list[dict[str, Any]] = json.loads(file.read_text())["trials"] if file.exists() else []
     place = folder or Path(tempfile.mkdtemp(prefix="chaos-"))
-    end = time.monotonic() + 60.0 * minutes
     with (walking if walk else here)(place) as begin:
+        end = time.monotonic() + 60.0 * minutes
         while len(done) < count and time.monotonic() < end:
             trials = begin(secrets.randbelow(2**32), min(AT_ONCE[walk], count - len(done)))
             done += trials

@@ -33,9 +33,9 @@ class NodeFaults:
     def all(self) -> list[Fault]:
         """Return every way to hurt a run here."""
         return [
-            Fault("a node's raylet killed", self._on_used(self._kill_raylet), mend=self.mend),
             Fault("a node without power", self._on_used(self.cluster.lose_power), mend=self.mend),
             Fault("a node's network cut", self._on_used(self.cluster.cut_network), mend=self.mend),
+            Fault("a node's raylet killed", self._on_used(self._kill_raylet), mend=self.mend),
             Fault("a node's agent killed", signals(self._agent)),
             *map(fault, ELSEWHERE),
             Fault(GCS, signals(lambda _living, _chance: iter(self.cluster.gcs())), exit_code=INFRASTRUCTURE,

@@ -99,12 +99,12 @@ def main(minutes: float = 1e6, folder: Path | None = None, only: str = "") -> No
     """Do what is missing, write after each run, and keep every run that is not as the unbroken one."""
     if reason := why_not():
         raise SystemExit(f"skipped: {reason}")
-    file, end = RESULTS / f"{NAME}.json", time.monotonic() + 60.0 * minutes
+    file = RESULTS / f"{NAME}.json"
     done: list[dict[str, Any]] = json.loads(file.read_text())["runs"] if file.exists() else []
     place = folder or Path(tempfile.mkdtemp(prefix="nodes-runs-"))
     os.environ.update(environment())
     with RayNodes(NODES) as cluster:
-        faults = NodeFaults(cluster)
+        faults, end = NodeFaults(cluster), time.monotonic() + 60.0 * minutes
         for fault, nodes in wanted(faults.all()):
             if any((each["fault"], each["nodes"]) == (fault.name, nodes) for each in done) or only not in fault.name:
                 continue
