@@ -21,6 +21,7 @@ from benchmarks.stop_trials import Asked, Outcome, last_saved
 from launcher.core.drill import first_step_after, recovery
 from launcher.orchestration.drill import Drill
 from launcher.orchestration.drilled_command import Command, NotRight
+from launcher.storage.run_dir import RunDir
 
 WANTED, SPARE = 2, 1
 """Machines that the run uses, each for one worker, and more that are there."""
@@ -47,8 +48,7 @@ class Drains:
             wish = f"cluster={{nodes: {WANTED}, gpus_per_node: 1, min_nodes: 1}}"
             options = ("--cache", str(self._place / "cache"), "--address", ADDRESS, *self._options, "--set", wish)
             self._drill = Drill(self._place, "quickstart", options, self._cluster.ground())
-            if not self._drill.run_dir(self._whole).path.exists():
-                self._drill.unbroken(self._whole)
+            have_whole(self._drill, self._whole)
             self._stack = stack.pop_all()
         return self
 
@@ -110,6 +110,13 @@ class Drains:
         if machine.name in {place["node"] for event in after if event["event"] == "attempt_started"
                             for place in event["workers"]}:
             yield f"{machine.name} is used again"
+
+
+def have_whole(drill: Drill, name: str) -> None:
+    """Do the unbroken run unless it is done; one that an earlier call could not finish is done anew."""
+    if not (drill.run_dir(name).path / RunDir.MODEL).exists():
+        drill.forget(name)
+        drill.unbroken(name)
 
 
 def phases_of(chance: Random, count: int) -> list[Phase]:

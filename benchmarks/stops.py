@@ -27,7 +27,7 @@ from typing import Any
 
 import typer
 
-from benchmarks.drains import Drains
+from benchmarks.drains import Drains, have_whole
 from benchmarks.harness import RESULTS, environment, save
 from benchmarks.stop_moments import PHASES, Phase, Watched, await_moment, watched
 from benchmarks.stop_trials import AGENT, Asked, draw, last_saved, stop
@@ -173,8 +173,7 @@ def playing(place: Path, *, drains: bool, until: float) -> Iterator[Callable[[in
             yield lambda seed: cluster.played(seed, IN_A_RUN)
         return
     drill = Drill(place, "quickstart", ["--cache", str(place / "cache"), "--without-ray", *options_of()])
-    if not drill.run_dir(WHOLE).path.exists():
-        drill.unbroken(WHOLE)
+    have_whole(drill, WHOLE)
     yield lambda seed: played(drill, options_of(), seed, IN_A_RUN, until)
 
 
