@@ -8,7 +8,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,6 +136,16 @@ def small_disk(place: Path) -> Iterator[Path]:
         yield place / "filler"
     finally:
         subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def keep_full(filler: Path, condition: Callable[[], bool]) -> Callable[[], bool]:
+    """Return a condition that leaves no room while it is waited for: what a run deletes is taken too."""
+
+    def look() -> bool:
+        fill(filler)
+        return condition()
+
+    return look
 
 
 def fill(filler: Path) -> None:

@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from random import Random
 
-from benchmarks.breaking import Broken, Fault, Place, fill, finish, hang_problems, limit_s, small_disk, stalls
+from benchmarks.breaking import Broken, Fault, Place, finish, hang_problems, keep_full, limit_s, small_disk, stalls
 from launcher.core.amending import amend_skip
 from launcher.core.amendment import SkipRows
 from launcher.core.attempt import AttemptPlan
@@ -131,9 +132,10 @@ def full(place: Place, name: str, chance: Random, *, for_good: bool) -> Broken:
     with small_disk(drill.run_dir(name).path) as filler:
         with drill.begun(name) as command:
             command.until(lambda: command.latest("step", "step") >= step, f"step {step}")
-            fill(filler)
+            until = inf if for_good else time.monotonic() + while_s
+            command.until(keep_full(filler, lambda: command.exit_code() is not None or time.monotonic() > until),
+                          "the end of the command", may_end=True)
             if not for_good:
-                time.sleep(while_s)
                 filler.unlink()
             codes = [finish(command, (INFRASTRUCTURE,) if for_good else (0, INFRASTRUCTURE))]
             problems = _told_once(command.said()) if codes[0] else []

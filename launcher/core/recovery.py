@@ -14,6 +14,7 @@ from typing import Any
 from launcher.core.errors import FAILED, INFRASTRUCTURE, REFUSED
 from launcher.core.events import Cause, Decision, Outcome
 from launcher.core.failure import FailureKind, WorkerFailure
+from launcher.core.saving import FAILURES_IN_A_ROW
 
 BUDGETS: dict[FailureKind, int] = {
     FailureKind.PREEMPTION: 100,
@@ -68,12 +69,18 @@ class History:
     committed: int = 0
     micro_batch: int | None = None
     """To which it was halved."""
+    unsaved: int = 0
+    """Saves in a row that came to nothing."""
 
     def add(self, event: Mapping[str, Any]) -> "History":
         """Return the history with one more event of the journal."""
         match event["event"]:
             case "checkpoint_committed" if event["step"] > self.committed:
-                return replace(self, idle=(), committed=event["step"])
+                return replace(self, idle=(), committed=event["step"], unsaved=0)
+            case "checkpoint_committed":
+                return replace(self, unsaved=0)
+            case "checkpoint_failed":
+                return replace(self, unsaved=self.unsaved + 1)
             case "decision" if cause := event.get("cause"):
                 trouble = Trouble(FailureKind(cause["kind"]), cause["node"], cause["step"], cause["message"],
                                   cause["raised"])
@@ -123,6 +130,9 @@ def decide(history: History, trouble: Trouble) -> Again | Over:
         refused = trouble.kind is FailureKind.BAD_INPUT
         return Over("refused" if refused else "failed", REFUSED if refused else FAILED,
                     f"{trouble.kind} is not mended by another try")
+    if trouble.kind is FailureKind.STORAGE and history.unsaved >= FAILURES_IN_A_ROW:
+        # Another attempt would train as long again and could save as little.
+        return Over("failed", INFRASTRUCTURE, f"{history.unsaved} saves in a row failed")
     same = 1 + sum(_same(trouble, earlier) for earlier in history.troubles)
     if trouble.kind is FailureKind.WORKER_CRASH and trouble.raised and same >= SAME_CRASH:
         return Over("failed", FAILED, f"the same error at the same step, {same} times")

@@ -12,6 +12,8 @@ from launcher.core.run_plan import RunPlan
 
 LASTING: frozenset[CheckpointKind] = frozenset({"stage", "permanent", "best", "final"})
 """Kinds that `keep` does not count."""
+FAILURES_IN_A_ROW = 3
+"""After so many saves that failed, going on would only lose more work."""
 AUTO = "auto"
 FIRST_AUTO_S = 60.0
 """Until the first save has shown what one costs."""

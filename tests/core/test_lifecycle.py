@@ -216,6 +216,16 @@ def test_a_checkpoint_between_crashes_fills_the_budget_again():
     assert isinstance(story.state, s.Waiting)
 
 
+def test_three_saves_that_fail_in_a_row_end_the_run_and_fewer_are_tried_again():
+    for fails, ended in ((2, s.Restarting), (3, s.Failed)):
+        events = [{"event": "checkpoint_failed", "step": number, "reason": "full"} for number in (1, 2, 3)]
+        events.insert(3 - fails, {"event": "checkpoint_committed", "step": 9})
+        full = failed("3 checkpoints in a row could not be saved", kind="storage")
+        story = Story().running().see(events, codes=(None, None)).see([full], codes=(1, None)).see(after=2)
+        assert isinstance(story.state, ended)
+    assert story.exit_code() == 76 and story.decisions()[-1]["reason"].startswith("3 saves in a row failed")
+
+
 def test_a_lost_node_is_left_out_from_its_second_loss_on():
     story = Story()
     for _ in range(2):

@@ -17,7 +17,7 @@ from launcher.core.errors import PlatformError
 from launcher.core.events import CheckpointCommitted, CheckpointFailed, CheckpointKind, SourceLoss
 from launcher.core.manifest import Manifest
 from launcher.core.run_plan import RunPlan
-from launcher.core.saving import FIRST_AUTO_S, SavePolicy, auto_seconds, kind_due
+from launcher.core.saving import FAILURES_IN_A_ROW, FIRST_AUTO_S, SavePolicy, auto_seconds, kind_due
 from launcher.runtime.checkpoint.saver import Saved, Saver
 from launcher.runtime.checkpoint.state import EngineState
 from launcher.runtime.judge import Judge
@@ -25,8 +25,6 @@ from launcher.runtime.reporter import Reporter
 
 WORDS = 3
 """Numbers that a rank says about checkpoints in each step's exchange."""
-FAILURES_IN_A_ROW = 3
-"""After so many saves that failed, going on would only lose more work."""
 VERSIONS = ("launcher", "torch", "deepspeed", "transformers")
 
 
