@@ -3,7 +3,8 @@
 Twice: with a node to spare, so that the number of workers stays and the end is the same to the last bit; and with all
 nodes in use, so that a lost one shrinks the run until it is back, and losses may differ by rounding. After each run the
 ledger is proven and no process is left. Which nodes, ranks and moments follows from the run's seed, which is printed.
-Resumable: what is in the results file is not done again. Needs root. Usage: python -m benchmarks.nodes --minutes 5
+Resumable: what is in the results file is not done again; `--at-once 1` makes each run a short one of one moment. Needs
+root. Usage: python -m benchmarks.nodes --minutes 5
 """
 
 import json
@@ -65,10 +66,17 @@ def apart(whole: RunDir, hurt: RunDir) -> dict[str, float]:
     return {"losses": losses, "weights": weights}
 
 
-def hurt(drill: Drill, fault: Fault, nodes: int, seed: int) -> dict[str, Any]:
-    """Hurt a run three times in one way; return what came of it."""
+def missing(done: Sequence[dict[str, Any]], fault: Fault, nodes: int) -> int:
+    """Return how many moments are still to be tried."""
+    tried = (len(each["moments"]) for each in done if (each["fault"], each["nodes"]) == (fault.name, nodes))
+    return MOMENTS - sum(tried)
+
+
+def hurt(drill: Drill, faults: Sequence[Fault], nodes: int, seed: int) -> dict[str, Any]:
+    """Hurt a run in one way, once or several times; return what came of it."""
+    fault = faults[0]
     name, whole = f"{fault.name.replace(' ', '-').replace(chr(39), '')}-{nodes}-{seed}", f"whole-{nodes}"
-    trials = drill.hurt(name, whole, [fault] * MOMENTS, Random(seed))
+    trials = drill.hurt(name, whole, faults, Random(seed))
     run = drill.run_dir(name)
     sizes = [event["world_size"] for event in read_journal(run) if event["event"] == "attempt_started"]
     problems = trials[-1].problems
@@ -95,7 +103,7 @@ def _s(values: list[float]) -> str:
     return f"{median(values):.1f} s" if values else "-"
 
 
-def main(minutes: float = 1e6, folder: Path | None = None, only: str = "") -> None:
+def main(minutes: float = 1e6, folder: Path | None = None, only: str = "", at_once: int = MOMENTS) -> None:
     """Do what is missing, write after each run, and keep every run that is not as the unbroken one."""
     if reason := why_not():
         raise SystemExit(f"skipped: {reason}")
@@ -106,15 +114,14 @@ def main(minutes: float = 1e6, folder: Path | None = None, only: str = "") -> No
     with RayNodes(NODES) as cluster:
         faults, end = NodeFaults(cluster), time.monotonic() + 60.0 * minutes
         for fault, nodes in wanted(faults.all()):
-            if any((each["fault"], each["nodes"]) == (fault.name, nodes) for each in done) or only not in fault.name:
+            count = min(at_once, missing(done, fault, nodes))
+            if count <= 0 or only not in fault.name or time.monotonic() > end:
                 continue
-            if time.monotonic() > end:
-                break
             drill = Drill(place, "quickstart", options(place, nodes), cluster.ground())
             if not (drill.run_dir(f"whole-{nodes}").path / RunDir.MODEL).exists():
                 drill.forget(f"whole-{nodes}")  # One that an earlier call could not finish.
                 drill.unbroken(f"whole-{nodes}")
-            done.append(hurt(drill, fault, nodes, secrets.randbelow(2**32)))
+            done.append(hurt(drill, [fault] * count, nodes, secrets.randbelow(2**32)))
             print(row(done[-1]), *done[-1]["problems"], sep="\n  ", flush=True)
             save(NAME, {"steps": 3 * STEPS, "rounding": ROUNDING, "runs": done})
             faults.mend()

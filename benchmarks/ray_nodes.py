@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self
 
@@ -26,6 +26,8 @@ RAY = (sys.executable, "-m", "ray.scripts.scripts")
 """The command, wherever it is installed."""
 ENVIRONMENT = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_enable_metrics_collection": "0"}
 PATIENCE_S = 90.0
+TOLD_S = 30.0
+"""For a node that was given up to learn it, once it is heard again."""
 
 
 class RayNodes:
@@ -86,12 +88,13 @@ class RayNodes:
         self.cut.append(machine)
 
     def mend_network(self) -> None:
-        """Plug every node in again. The cluster has given it up by then, and it starts Ray anew."""
+        """Plug every node in again. One that the cluster has given up by then is told so, and starts Ray anew."""
         while self.cut:
             machine = self.cut.pop()
             self.machines.mend_network(machine)
-            awaited(lambda machine=machine: not self.raylets(machine), "the end of a raylet that was given up")
-            self.join(machine)
+            with suppress(TimeoutError):
+                awaited(lambda machine=machine: not self.raylets(machine), "the end of a raylet", TOLD_S)
+                self.join(machine)
 
     def drain(self, machine: Machine, deadline_s: int) -> None:
         """Announce that a node will be taken away, as a spot machine's platform does."""
