@@ -69,7 +69,8 @@ def quickstart(folder: Path, steps: int) -> Drill:
     """Return the quickstart with so many steps in its last stage, and none to speak of before."""
     lengths = [f"--set=stages.{stage}.length.steps={count}" for stage, count in enumerate((1, 1, steps))]
     return Drill(folder, "quickstart", ["--cache", str(folder / "cache"), *lengths,
-                                        "--set=evaluate.every=100000 steps", f"--set=checkpoint.every={EVERY} steps"])
+                                        "--set=evaluate.every=100000 steps", f"--set=checkpoint.every={EVERY} steps",
+                                        f"--set=micro_batch={ROWS // RANKS}"])
 
 
 def launcher_run(folder: Path, way: str, steps: int = 2000) -> Begin:
