@@ -201,8 +201,8 @@ def _buffers_like(flats: list[Flat]) -> list[torch.Tensor]:
     pinned = flats[0].tensor.is_cuda
     buffers = [torch.empty(flat.tensor.shape, dtype=flat.tensor.dtype, pin_memory=pinned) for flat in flats]
     for buffer in buffers:
-        # Not by torch, which would start OpenMP threads of this thread's own: with more of them than cores, libgomp lets
-        # those of training sleep at every barrier instead of spinning, and for the rest of the run steps stutter.
+        # Not by torch, which would start OpenMP threads of this thread's own: with more of them than cores, libgomp
+        # lets those of training sleep at barriers instead of spinning.
         buffer.view(torch.uint8).numpy().fill(0)
     return buffers
 
