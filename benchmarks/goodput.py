@@ -33,8 +33,8 @@ MINUTES = {120: 10.0, 300: 20.0}
 """Of wall time for each rate, by seconds between kills."""
 EVERY = "3s"
 """Between checkpoints: about sqrt(2 x stall x M) for both rates."""
-STEPS = 100_000
-"""Of the last stage: more than are done."""
+STEPS = 20_000
+"""Of the last stage: more than are done in half an hour, and the sources repeat less than a plan may ask for."""
 FIRST = 3
 """The last stage's first step, after two stages of one step that end with evaluations."""
 
