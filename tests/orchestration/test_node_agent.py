@@ -46,10 +46,10 @@ def test_an_agent_that_made_its_own_folder_removes_it():
 
 
 def test_a_spare_node_s_standbys_become_the_workers_of_the_attempt_that_needs_it(tmp_path):
-    agent = NodeAgent(tmp_path)
+    before, agent = set(children()), NodeAgent(tmp_path)
     agent.stand_by(2, 1, "cpu")
     assert agent.poll() == []
-    standbys = set(children())
+    standbys = set(children()) - before
     agent.start(2, 1, "cpu")
     assert set(agent.processes()) == standbys
     agent.close()
@@ -57,9 +57,9 @@ def test_a_spare_node_s_standbys_become_the_workers_of_the_attempt_that_needs_it
 
 
 def test_standbys_of_another_kind_are_not_taken(tmp_path):
-    agent = NodeAgent(tmp_path)
+    before, agent = set(children()), NodeAgent(tmp_path)
     agent.stand_by(1, 1, "cpu")
-    (other,) = children()
+    (other,) = set(children()) - before
     agent.start(1, 2, "cpu")
     assert other not in agent.processes() and not other.alive()
     agent.close()
