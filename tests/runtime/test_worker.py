@@ -163,6 +163,7 @@ def test_three_steps_in_a_row_that_are_not_finite_end_the_attempt_with_their_row
     assert "steps 1-3" in failure["message"] and "sums:" in failure["message"]
 
 
+@pytest.mark.slow
 def test_a_worker_that_cannot_load_says_why(tmp_path: Path) -> None:
     plan = endless(tmp_path)
     config = tmp_path / "base/config.json"

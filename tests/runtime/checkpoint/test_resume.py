@@ -37,6 +37,7 @@ def resumed(folder: Path, plan: RunPlan, step: int, workers: int = 2) -> tuple[P
     return run, result
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_bit_for_bit_in_the_middle_of_a_stage(tmp_path: Path) -> None:
     plan, whole = unbroken(tmp_path, "fp32")
     run, rest = resumed(tmp_path, plan, 4)
