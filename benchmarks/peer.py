@@ -11,7 +11,8 @@ from pathlib import Path
 from random import Random
 
 from benchmarks.told import Event, as_events
-from launcher.storage.process_id import ProcessId, descendants, leave, process_id
+from launcher.orchestration.drilled_command import end_family
+from launcher.storage.process_id import ProcessId, descendants, process_id
 
 POLL_S = 0.03
 LIMIT_S = 180.0
@@ -59,11 +60,7 @@ class Peer:
         self._look(now=True)
         self._command.kill()
         self._child.wait()
-        left = [each for each in self._family.values() if each.alive()]
-        while left:
-            below = [child for each in left for child in descendants(each)]
-            leave(left, 0.0)
-            left = [each for each in below if each.alive()]
+        end_family(self._family.values())
 
     def _look(self, *, now: bool = False) -> None:
         """Remember who belongs to it: a child whose parent dies is nobody's."""

@@ -5,10 +5,11 @@ Decides nothing: when another attempt begins and without which nodes is `core.li
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from launcher.core.amending import amended
 from launcher.core.amendment import SkipRows
@@ -17,8 +18,8 @@ from launcher.core.attempt_planning import plan_attempt
 from launcher.core.errors import PlatformError
 from launcher.core.events import AttemptStarted, CheckpointRejected, Event, RunStarted, WorkerPlace
 from launcher.core.out_of_memory import go_on_with
-from launcher.core.past import past_of
-from launcher.core.recovery import History, history_of
+from launcher.core.past import Past
+from launcher.core.recovery import History
 from launcher.core.remedies import Policies, Present
 from launcher.core.saving import between_failures
 from launcher.orchestration.gang import Gang
@@ -61,8 +62,9 @@ class Attempts:
         self.run = RunDir(go.run_dir)
         self.journal = Journal(self.run, go.attempt)
         """Of the present attempt."""
-        self.history: History = history_of(read_journal(self.run))
-        self.past = past_of(read_journal(self.run))
+        self.history, self.past = History(), Past()
+        for event in read_journal(self.run):
+            self._learn(event)
         self._old = _workers_of(self.run)
         self._placed: AttemptPlan | None = None
         self._stopwatch: Stopwatch | None = Stopwatch(go.typed, go.phases)
@@ -85,8 +87,7 @@ class Attempts:
         """
         if self._requests.fenced:
             return
-        told = self.journal.append(event, durable=durable)
-        self.history, self.past = self.history.add(told), self.past.add(told)
+        self._learn(self.journal.append(event, durable=durable))
 
     def begin(self, without: frozenset[str], now: float) -> Attempt:
         """Place the next attempt. Raises what its placement raises."""
@@ -131,6 +132,9 @@ class Attempts:
         """Remember which workers an attempt had: whatever is left of them goes before the next one starts."""
         self._old = _by_node(places)
 
+    def _learn(self, event: Mapping[str, Any]) -> None:
+        self.history, self.past = self.history.add(event), self.past.add(event)
+
     def _newest(self, attempt: int) -> int | None:
         """Return the step to continue from, what older attempts were writing put out of their reach."""
         Checkpoints(self.run).fence(attempt)
@@ -140,7 +144,7 @@ class Attempts:
         checkpoints = Checkpoints(self.run, plan.chain)
         checkpoints.sweep()
         for event in journal_unsaid(self.run, checkpoints, self.journal):
-            self.history = self.history.add(event)
+            self._learn(event)
 
         def rejected(step: int, reason: str) -> None:
             self.record(CheckpointRejected(step=step, reason=reason))

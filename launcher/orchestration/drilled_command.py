@@ -114,15 +114,19 @@ class Command:
         self.look(now=True)
         self.living.command.kill()  # First: it would start another controller.
         self._child.wait()
-        left = [each for each in self.family.values() if each.alive()]
-        while left:
-            # Those above before those below, which whoever starts processes could replace.
-            below = [child for each in left for child in descendants(each)]
-            leave(left, 0.0)
-            left = [each for each in below if each.alive()]
+        end_family(self.family.values())
         for folder in self.scratches:
             shutil.rmtree(folder, ignore_errors=True)
 
     def latest(self, event: str, field: str) -> int:
         """Return the highest number that a field of an event has had; 0 before the first."""
         return max((each[field] for each in self.events() if each["event"] == event), default=0)
+
+
+def end_family(family: Iterable[ProcessId]) -> None:
+    """End processes and all below them by force, those above before those below, which they could start again."""
+    left = [each for each in family if each.alive()]
+    while left:
+        below = [child for each in left for child in descendants(each)]
+        leave(left, 0.0)
+        left = [each for each in below if each.alive()]

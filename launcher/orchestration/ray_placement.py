@@ -113,7 +113,7 @@ class ClusterPlacement:
         self._address, self._requests, self._cleanup = address, requests, cleanup
         self._agents: dict[str, tuple[RemoteAgent, Mapping[str, float]]] = {}
         """By node id, with what each takes of the node."""
-        self._spares = Spares()
+        self._spares = Spares(self._agent_on)
         self._silent: dict[str, float] = {}
         """By node id, until when those are left out that could not be reached."""
         self._wanted: Wanted | None = None
@@ -202,7 +202,7 @@ class ClusterPlacement:
             if held is None or held[1] != share or not held[0].answers():
                 if held is not None:
                     held[0].close()
-                self._agents[key] = RemoteAgent(key, share, heed=partial(heed, self._requests)), share
+                self._agents[key] = self._agent_on(key, share), share
                 made.append(key)
             else:
                 self._agents[key] = held
@@ -214,6 +214,9 @@ class ClusterPlacement:
                     self._agents.pop(each)[0].close()
                 reason = ray_cluster.diagnosis(list(shares.values()), time.monotonic() - begin)
                 raise PlatformError(reason, choice.nodes[key].name) from None
+
+    def _agent_on(self, key: str, share: Mapping[str, float]) -> RemoteAgent:
+        return RemoteAgent(key, share, heed=partial(heed, self._requests))
 
     def _close(self) -> None:
         self._spares.close()
@@ -244,7 +247,6 @@ def _plan(wanted: Wanted, nodes: Mapping[str, Node]) -> AttemptPlan:
     go = wanted.go
     return plan_attempt(go.plan, go.wish, Cluster(nodes=tuple(nodes.values())), attempt=wanted.attempt,
                         micro_batch=go.micro_batch, device=device, resume=None)
-
 
 
 def _start_on(placed: AttemptPlan, node: Node, agent: RemoteAgent, slots: int, old: Sequence[ProcessId]) -> None:

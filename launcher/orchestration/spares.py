@@ -3,7 +3,7 @@
 Which nodes are spares is `vacancy`'s, whether an attempt begins on one `ray_placement`'s, which takes its agent then.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from launcher.core.attempt import AttemptPlan
 from launcher.orchestration.ray_agent import RemoteAgent
@@ -16,7 +16,8 @@ Held = tuple[RemoteAgent, Amounts]
 class Spares:
     """Agents on spare nodes, by Ray's ids."""
 
-    def __init__(self) -> None:
+    def __init__(self, make: Callable[[str, Amounts], RemoteAgent]) -> None:
+        self._make = make
         self._held: dict[str, Held] = {}
 
     def __iter__(self) -> Iterator[str]:
@@ -29,7 +30,7 @@ class Spares:
             self._held.pop(key)[0].close()
         for key, amounts in wanted.items():
             if key not in self._held:
-                agent = RemoteAgent(key, amounts)
+                agent = self._make(key, amounts)
                 agent.stand_by(most_slots(placed), placed.threads, placed.device)
                 self._held[key] = agent, amounts
 

@@ -199,12 +199,7 @@ def _step_aside() -> None:
 def _buffers_like(flats: list[Flat]) -> list[torch.Tensor]:
     """Return host memory of the shapes of flat tensors, every page of it touched."""
     pinned = flats[0].tensor.is_cuda
-    buffers = [torch.empty(flat.tensor.shape, dtype=flat.tensor.dtype, pin_memory=pinned) for flat in flats]
-    for buffer in buffers:
-        # Not by torch, which would start OpenMP threads of this thread's own: with more of them than cores, libgomp
-        # lets those of training sleep at barriers instead of spinning.
-        buffer.view(torch.uint8).numpy().fill(0)
-    return buffers
+    return [torch.zeros(flat.tensor.shape, dtype=flat.tensor.dtype, pin_memory=pinned) for flat in flats]
 
 
 def pieces_of(flats: list[Flat]) -> tuple[Piece, ...]:
