@@ -132,10 +132,8 @@ class RemoteAgent:
 
     def answers(self) -> bool:
         """Return whether the actor lives."""
-        try:
+        with suppress(AgentLost):
             self._answered = bool(self._call("process", timeout_s=PING_S))
-        except AgentLost:
-            self._answered = False
         return self._answered
 
     def adopt(self, scratch: Path, folders: Sequence[str], threads: int, device: str) -> None:
@@ -188,4 +186,5 @@ class RemoteAgent:
                 self._heed()
             return ray.get(answer, timeout=max(0.0, until - time.monotonic()))
         except (RayError, GetTimeoutError) as error:
+            self._answered = False  # Closing it would wait as long again.
             raise AgentLost(f"the node's agent does not answer: {error}") from error

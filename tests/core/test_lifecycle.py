@@ -259,6 +259,15 @@ def test_an_attempt_that_cannot_be_placed_waits_for_nodes_and_gives_up_in_the_en
     assert story.journal().count("attempt_ended") == 2
 
 
+def test_a_node_on_which_nothing_could_be_placed_twice_is_left_out():
+    story = Story().running().see(codes=(-9, -9)).see().nobody()
+    refused = WorkerFailure(rank=0, node="there", kind=FailureKind.NODE_LOSS, message="no agent answers on there")
+    for _ in range(2):
+        story.nobody(unplaced=refused, after=61).nobody(after=0.1).nobody(after=61)
+    begun = [action.without for action in story.actions if isinstance(action, s.BeginAttempt)]
+    assert begun == [frozenset(), frozenset(), frozenset({"there"})]
+
+
 def test_a_stop_while_waiting_for_the_next_attempt_yields():
     story = Story().running().see(codes=(-9, -9)).see(codes=(-9, -9), stop=STOP)
     assert isinstance(story.state, s.Yielded)

@@ -49,3 +49,23 @@ def test_whoever_waits_for_a_node_hears_a_stop_and_asks_nothing_of_what_was_neve
     assert len(looks) == 3
     agent.close()
     assert actor.asked == ["process", "-"], "it waits for its node no more, and was not asked to close"
+
+
+def test_an_agent_that_does_not_answer_any_more_is_not_asked_to_close(actor, monkeypatch):
+    from ray.exceptions import GetTimeoutError
+
+    from launcher.orchestration import ray_agent
+    from launcher.orchestration.gang import AgentLost
+
+    agent = ray_agent.RemoteAgent("node", {"CPU": 1.0})
+    monkeypatch.setattr(ray_agent.ray, "get", lambda *_, **__: {"pid": 1, "started": 1.0}, raising=False)
+    agent.ready(1.0)
+
+    def silence(*_: object, **__: object) -> None:
+        raise GetTimeoutError
+
+    monkeypatch.setattr(ray_agent.ray, "get", silence)
+    with pytest.raises(AgentLost):
+        agent.poll()
+    agent.close()
+    assert actor.asked == ["process", "poll", "-"], "it would have waited half a minute more"
