@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import Literal
 
+from launcher.orchestration import ray_cluster
 from launcher.orchestration.supervisor import CONTROLLER_MODULE
 from launcher.storage.journal import read_journal
 from launcher.storage.process_id import ProcessId, children, descendants
@@ -73,7 +74,7 @@ class LivingRun:
         if scratch is None:
             return []
         try:
-            recorded = json.loads((scratch / "ray.json").read_bytes())
+            recorded = json.loads((scratch / ray_cluster.PROCESSES).read_bytes())
         except (OSError, ValueError):  # Not yet there, or being written.
             return []
         return [process for each in recorded if (process := ProcessId.model_validate(each)).alive()]

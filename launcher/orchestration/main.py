@@ -101,7 +101,7 @@ def work(go: Go, requests: Requests, placement: Placement, scratch: Path) -> int
 def _placement(chosen: argparse.Namespace, requests: Requests, cleanup: ExitStack) -> Placement:
     """Start what can start before the plan is known; return how attempts are placed once it is."""
     if chosen.mode == "cluster":
-        from launcher.orchestration.ray_placement import ClusterPlacement
+        from launcher.orchestration.cluster_placement import ClusterPlacement
 
         return ClusterPlacement(chosen.address, requests, cleanup)
     standbys = NodeAgent(chosen.scratch)
@@ -110,7 +110,7 @@ def _placement(chosen: argparse.Namespace, requests: Requests, cleanup: ExitStac
     if chosen.mode == "plain":
         return HerePlacement(standbys)
     ray_cluster.prepare_private(chosen.scratch / ray_cluster.FOLDER)
-    from launcher.orchestration.ray_placement import EmbeddedPlacement
+    from launcher.orchestration.embedded_placement import EmbeddedPlacement
 
     return EmbeddedPlacement(chosen.scratch, standbys, folders, requests, cleanup)
 

@@ -1,10 +1,11 @@
 """Bringing attempts onto machines: one agent per node with its workers started. Here: this machine, without Ray.
 
-Decides nothing about a run: which nodes to leave out and when to begin is told. Over Ray it is `ray_placement`. What
-waits here for nodes hears of a stop by itself, because the controller looks at nothing meanwhile.
+Decides nothing about a run: which nodes to leave out and when to begin is told. Over Ray it is
+`embedded_placement` and `cluster_placement`. What waits there hears of a stop by itself, because the controller looks
+at nothing meanwhile.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,6 +30,16 @@ def heed(requests: Requests) -> None:
     """Raise PlacementStopped if a stop was asked for."""
     if requests.stop is not None:
         raise PlacementStopped("a stop was asked for before the workers were there")
+
+
+def bring_up(requests: Requests, start: Callable[[], None]) -> None:
+    """Start Ray or join it. It takes SIGTERM for itself meanwhile, and would leave without a word to anybody."""
+    try:
+        start()
+    except SystemExit:
+        requests.ask_stop("signal")
+    requests.take_signals()
+    heed(requests)
 
 
 @dataclass(frozen=True, slots=True)

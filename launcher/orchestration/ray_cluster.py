@@ -22,6 +22,8 @@ from launcher.orchestration.ray_address import require_answer
 
 FOLDER = "r"
 """Of a private cluster, in the scratch folder: one letter, for the sake of socket paths."""
+PROCESSES = "ray.json"
+"""Those of a private cluster, in the scratch folder: what is ended if the controller dies without ending them."""
 SOCKET_PATH_LIMIT = 107
 _SOCKET_TAIL = len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.log")
 OBJECT_STORE_BYTES = 80 * 2**20

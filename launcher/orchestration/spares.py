@@ -1,6 +1,7 @@
 """Spare nodes: machines that an attempt does not use, with workers made ready for when one of its own is lost.
 
-Which nodes are spares is `vacancy`'s, whether an attempt begins on one `ray_placement`'s, which takes its agent then.
+Which nodes are spares is `vacancy`'s; whether an attempt begins on one is `cluster_placement`'s, which takes its agent
+then.
 """
 
 from collections.abc import Callable, Iterator, Mapping

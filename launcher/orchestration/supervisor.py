@@ -18,6 +18,7 @@ from typing import Any, Literal, Self
 from launcher.core.document import Document
 from launcher.core.events import StopRequested
 from launcher.core.stopping import ORPHAN_GRACE_S
+from launcher.orchestration import ray_cluster
 from launcher.orchestration.requests import Go, Stop
 from launcher.storage.journal import unsaid_in
 from launcher.storage.process_id import ProcessId, descendants, leave, process_id, wait_gone
@@ -163,6 +164,6 @@ def _workers(scratch: Path) -> Iterator[ProcessId]:
 
 def _recorded(scratch: Path) -> Iterator[ProcessId]:
     yield from _workers(scratch)
-    ray = scratch / "ray.json"
+    ray = scratch / ray_cluster.PROCESSES
     if ray.exists():
         yield from (ProcessId.model_validate(process) for process in json.loads(ray.read_bytes()))

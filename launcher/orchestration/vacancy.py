@@ -2,7 +2,7 @@
 keeps ready beside.
 
 Pure: what nodes there are and what is free on them is told. Decides nothing about nodes that have failed, which are not
-among them, and waits for none: `ray_placement` does.
+among them, and waits for none: `cluster_placement` does.
 """
 
 from collections import Counter

@@ -1,109 +1,36 @@
-"""Bringing attempts onto nodes through Ray: a private cluster on this machine, or one that is there.
+"""Bringing attempts onto the nodes of a Ray cluster that is there, whose nodes may come and go.
 
-Importing it imports Ray, which the controller does while its standbys import torch. An agent is an actor bound to its
-node by the node's id, and takes what its workers take; it is kept from attempt to attempt with the workers that it has
-made ready, as long as it answers. Which nodes an attempt takes is `vacancy`. What takes minutes, waiting for nodes that
-others hold, ends with a stop.
+Importing it imports Ray. An agent is an actor bound to its node by the node's id, and takes what its workers take; it
+is kept from attempt to attempt with the workers that it has made ready, as long as it answers. Which nodes an attempt
+takes is `vacancy`. What takes minutes, waiting for nodes that others hold, ends with a stop.
 """
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 from launcher.core.attempt import AttemptPlan, Cluster, Node
 from launcher.core.attempt_planning import plan_attempt
 from launcher.core.errors import PlatformError, Unplannable
-from launcher.core.stopping import ORPHAN_GRACE_S
 from launcher.orchestration import ray_cluster
 from launcher.orchestration.gang import AgentLost
-from launcher.orchestration.node_agent import Agent, NodeAgent
-from launcher.orchestration.placement import PlacementLost, Surroundings, Wanted, heed, settled
+from launcher.orchestration.node_agent import Agent
+from launcher.orchestration.placement import PlacementLost, Surroundings, Wanted, bring_up, heed
 from launcher.orchestration.ray_agent import RemoteAgent
 from launcher.orchestration.requests import Requests
 from launcher.orchestration.spares import Spares
 from launcher.orchestration.startup import Stopwatch
 from launcher.orchestration.vacancy import Choice, choose, spares, with_room
-from launcher.storage.process_id import ProcessId, children, descendants, leave
+from launcher.storage.process_id import ProcessId
 
-RAY_PROCESSES = "ray.json"
-"""In the scratch folder: what the supervisor ends if the controller dies without ending it."""
 VACATE_S, VACATE_POLL_S = 15.0, 0.5
 """For nodes that somebody holds, before an attempt begins with fewer: orphans give themselves ten seconds."""
 SILENT_S = 90.0
 """Ray gives a silent node up within a minute. One that is there after that was heard again."""
-AGENT_S = 60.0
-"""For an actor on a node that is there and free."""
-EMBEDDED: Mapping[str, float] = {"CPU": 1.0}
 Answer = TypeVar("Answer")
-
-
-class EmbeddedPlacement:
-    """A private Ray of one node; the first attempt's workers were started by the controller as standbys."""
-
-    def __init__(self, scratch: Path, standbys: NodeAgent, folders: Sequence[str], requests: Requests,
-                 cleanup: ExitStack) -> None:
-        self._scratch, self._standbys, self._folders = scratch, standbys, folders
-        self._requests, self._cleanup = requests, cleanup
-        self._agent: RemoteAgent | None = None
-        self._daemons: list[ProcessId] = []
-
-    def place(self, wanted: Wanted, stopwatch: Stopwatch) -> tuple[Sequence[Agent], AttemptPlan]:
-        """Start an attempt's workers, and Ray before the first."""
-        placed = settled(wanted)
-        old = [process for processes in wanted.old.values() for process in processes]
-        if self._agent is None:
-            leave(old, ORPHAN_GRACE_S)
-            self._begin(placed, stopwatch)
-        else:
-            with stopwatch.phase("agents"):
-                self._start(placed, old)
-        assert self._agent is not None, "begun above"
-        return [self._agent], placed
-
-    def look(self, without: frozenset[str]) -> Surroundings:
-        """Return that nothing ever changes here."""
-        return Surroundings()
-
-    def _begin(self, placed: AttemptPlan, stopwatch: Stopwatch) -> None:
-        workers = {process.pid for process in self._standbys.processes()}
-        with stopwatch.phase("ray"):
-            # Registered first: a start that fails half-way leaves daemons too.
-            self._cleanup.callback(ray_cluster.disconnect)
-            _bring_up(self._requests, partial(ray_cluster.start_private, self._scratch / ray_cluster.FOLDER))
-        self._daemons = [process for process in children() if process.pid not in workers]
-        with stopwatch.phase("agents"):
-            agent = self._new_agent()
-            agent.adopt(self._scratch, self._folders, placed.threads, placed.device)
-            self._standbys.let_go()
-
-    def _start(self, placed: AttemptPlan, old: Sequence[ProcessId]) -> None:
-        assert self._agent is not None, "the first attempt begins Ray"
-        try:
-            self._agent.start(placed.world_size, placed.threads, placed.device, old)
-        except AgentLost:
-            self._new_agent().start(placed.world_size, placed.threads, placed.device, old)
-
-    def _new_agent(self) -> RemoteAgent:
-        """Start the node's agent, and write down what would have to be ended by pid. Raises PlacementLost."""
-        try:
-            node = next(iter(ray_cluster.live_nodes()))
-            self._agent = RemoteAgent(node, EMBEDDED, self._scratch, heed=partial(heed, self._requests))
-            process = self._agent.ready(AGENT_S)
-        except PlacementLost:
-            raise
-        except Exception as error:
-            raise PlacementLost(f"Ray on this machine does not answer any more: {error}") from error
-        self._cleanup.callback(self._agent.close)
-        # With what they started: the raylet's own helpers outlive it by half a minute when it goes with its GCS.
-        helpers = [child for daemon in self._daemons for child in descendants(daemon)]
-        family = [*self._daemons, *helpers, process]
-        (self._scratch / RAY_PROCESSES).write_text(json.dumps([process.model_dump() for process in family]))
-        return self._agent
 
 
 class ClusterPlacement:
@@ -125,7 +52,7 @@ class ClusterPlacement:
         if self._wanted is None:
             with stopwatch.phase("ray"):
                 self._cleanup.callback(ray_cluster.disconnect)
-                _bring_up(self._requests, partial(ray_cluster.connect, self._address))
+                bring_up(self._requests, partial(ray_cluster.connect, self._address))
             self._cleanup.callback(self._close)
         self._wanted = wanted
         with stopwatch.phase("placement"):
@@ -222,16 +149,6 @@ class ClusterPlacement:
         self._spares.close()
         for agent, _ in self._agents.values():
             agent.close()
-
-
-def _bring_up(requests: Requests, start: Callable[[], None]) -> None:
-    """Start Ray or join it. It takes SIGTERM for itself meanwhile, and would leave without a word to anybody."""
-    try:
-        start()
-    except SystemExit:
-        requests.ask_stop("signal")
-    requests.take_signals()
-    heed(requests)
 
 
 def _answer(question: Callable[[], Answer]) -> Answer:
