@@ -18,7 +18,7 @@ from benchmarks.breaking import Broken, Fault, Place, finish, hang_problems, kee
 from launcher.core.amending import amend_skip
 from launcher.core.amendment import SkipRows
 from launcher.core.attempt import AttemptPlan
-from launcher.core.drill import ROUNDING, differences, first_step_after
+from launcher.core.drill import differences, first_step_after, rounding_from
 from launcher.core.errors import INFRASTRUCTURE
 from launcher.orchestration.faults import fault
 from launcher.storage.amendments import add_amendment, amendments
@@ -184,7 +184,7 @@ def halved(place: Place, name: str, chance: Random) -> Broken:
         lost = fault("the controller killed").strike(command.living, chance)
         codes = [finish(command)]
     whole, run = (drill.run_dir(each) for each in (WHOLE, name))
-    problems = differences(list(read_journal(whole)), list(read_journal(run)), rounding=ROUNDING)
+    problems = differences(list(read_journal(whole)), list(read_journal(run)), rounding_from(1))
     orders = [run.store.get(run.attempt_key(attempt, "attempt.json"))
               for attempt in sorted({event["attempt"] for event in read_journal(run)})]
     rows = [AttemptPlan.from_json(text).micro_batch for text in orders]

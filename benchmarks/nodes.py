@@ -27,7 +27,7 @@ from benchmarks.harness import RESULTS, save
 from benchmarks.machines import why_not
 from benchmarks.node_faults import NodeFaults
 from benchmarks.ray_nodes import ADDRESS, RayNodes, environment
-from launcher.core.drill import ROUNDING, shortened, world_sizes
+from launcher.core.drill import shortened
 from launcher.core.ledger import surviving
 from launcher.orchestration.drill import Drill
 from launcher.orchestration.faults import Fault
@@ -81,7 +81,7 @@ def hurt(drill: Drill, faults: Sequence[Fault], nodes: int, seed: int) -> dict[s
     sizes = [event["world_size"] for event in read_journal(run) if event["event"] == "attempt_started"]
     problems = trials[-1].problems
     told = {"fault": fault.name, "nodes": nodes, "seed": seed, "world sizes": sizes, "problems": problems,
-            "same number of workers": world_sizes(read_journal(run)) == {nodes},
+            "same number of workers": set(sizes) == {nodes},
             "moments": [{"step": trial.step, **asdict(trial.recovery)} for trial in trials],
             "seconds": trials[-1].seconds, "apart": None if problems else apart(drill.run_dir(whole), run)}
     if not problems:
@@ -123,7 +123,7 @@ def main(minutes: float = 1e6, folder: Path | None = None, only: str = "", at_on
                 drill.unbroken(f"whole-{nodes}")
             done.append(hurt(drill, [fault] * count, nodes, secrets.randbelow(2**32)))
             print(row(done[-1]), *done[-1]["problems"], sep="\n  ", flush=True)
-            save(NAME, {"steps": 3 * STEPS, "rounding": ROUNDING, "runs": done})
+            save(NAME, {"steps": 3 * STEPS, "runs": done})
             faults.mend()
     bad = [each["seed"] for each in done if each["problems"]]
     print(f"{len(done)} runs, {sum(len(each['moments']) for each in done)} faults, {len(bad)} not as the unbroken run")

@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from launcher.core.drill import ROUNDING, Recovery, differences, first_step_after, recovery, world_sizes
+from launcher.core.drill import Recovery, differences, exactly, first_step_after, recovery, tolerance
 from launcher.core.errors import REFUSED, UserError
 from launcher.orchestration.drilled_command import HERE, LIMIT_S, Command, Ground, NotRight
 from launcher.orchestration.faults import Fault
@@ -86,13 +86,13 @@ class Drill:
     def compared(self, whole: str, hurt: str) -> list[str]:
         """Return in what a run is not another one: weights, losses, rows, or a ledger that proves nothing.
 
-        To the last bit, unless it had another number of workers for a while: then losses may differ by rounding.
+        To the last bit, unless it had another number of workers for a while: from there losses may differ by rounding.
         """
         one, other = self.run_dir(whole), self.run_dir(hurt)
         before, after = list(read_journal(one)), list(read_journal(other))
-        exact = world_sizes(before) == world_sizes(after)
-        problems = differences(before, after, rounding=0.0 if exact else ROUNDING)
-        if exact and digests(one) != digests(other):
+        within = tolerance(before, after)
+        problems = differences(before, after, within)
+        if within is exactly and digests(one) != digests(other):
             problems.append("the final weights differ")
         proof = subprocess.run([sys.executable, "-m", "launcher.cli.main", "checkpoints", str(other.path), "--verify"],
                                capture_output=True, text=True, timeout=LIMIT_S, check=False)

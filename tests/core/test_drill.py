@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from launcher.core.drill import Recovery, differences, lengths_for, recovery, shortened, world_sizes
+from launcher.core.drill import Recovery, differences, exactly, lengths_for, recovery, shortened, tolerance
 
 
 def step(number: int, attempt: int = 1, *, time: float = 0.0, loss: float = 1.0, **more: Any) -> dict[str, Any]:
@@ -59,13 +59,19 @@ def test_a_drill_s_run_is_short_whatever_a_step_takes():
                                   "evaluate.every=13 steps")
 
 
+def resized(*sizes: tuple[int, int | None]) -> list[dict[str, Any]]:
+    return [{**started(number, resume), "world_size": size} for number, (size, resume) in enumerate(sizes, start=1)]
+
+
 def test_with_another_number_of_workers_losses_may_differ_by_rounding_and_nothing_else_may():
+    within = tolerance(resized((2, None)), resized((2, None), (1, 1), (2, 9)))
     hurt = [started(1, None), step(1), step(2, loss=1.0 + 5e-6, grad_norm=1.001), step(3), ENDED]
-    assert differences(WHOLE, hurt, rounding=1e-5) == [] != differences(WHOLE, hurt)
+    assert differences(WHOLE, hurt, within) == [] != differences(WHOLE, hurt)
     for wrong in ({"loss": 1.0 + 2e-5}, {"rows_digest": "other"}, {"learning_rate": 0.1 + 1e-9}, {"loss": None}):
-        assert differences(WHOLE, [started(1, None), step(1), step(2, **wrong), step(3), ENDED], rounding=1e-5)
+        assert differences(WHOLE, [started(1, None), step(1), step(2, **wrong), step(3), ENDED], within)
 
 
-def test_the_numbers_of_workers_that_a_run_had_are_told_once_each():
-    events = [{**started(number, None), "world_size": size} for number, size in enumerate((2, 1, 2), start=1)]
-    assert world_sizes(events) == {1, 2}
+def test_rounding_excuses_nothing_before_the_number_of_workers_changed_and_grows_afterwards():
+    within = tolerance(resized((2, None)), resized((2, None), (1, 40), (3, 20)))
+    assert [within(number) for number in (19, 20, 30, 31)] == [0.0, 1e-5, 1e-5, 0.05]
+    assert tolerance(resized((2, None)), resized((2, None), (2, 40))) is exactly
