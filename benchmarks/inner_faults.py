@@ -48,7 +48,9 @@ def missing(done: list[Trial], only: str) -> Iterator[tuple[Scene, int]]:
 def tried(place: Place, scene: Scene, seed: int) -> Trial:
     """Do a scene once; return what is kept of it. The run stays if anything is wrong with it."""
     name, begin = f"run{seed}", time.monotonic()
+    # Of an earlier try, which was kept because something was wrong with it.
     shutil.rmtree(place.folder / f"{name}-faults", ignore_errors=True)
+    place.drill().forget(name)
     try:
         became = scene.act(place, name, Random(seed))
     except NotRight as error:
