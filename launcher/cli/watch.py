@@ -21,7 +21,8 @@ from launcher.storage.run_start import next_attempt
 
 POLL_S = 0.1
 
-
+STOPPED = (YIELDED, -signal.SIGTERM)
+"""How a controller ends that was stopped before it could say so: the signal may come before it takes signals."""
 Revive = Callable[[str], None]
 """Puts another controller in the place of one that ended as told."""
 REVIVALS_IN_VAIN = 2
@@ -58,7 +59,7 @@ def _follow(reader: JournalReader, fold: RunFold, view: View, supervisor: Superv
             return
         if gone is not None:
             in_vain += 1
-            if gone == YIELDED or supervisor.asked or in_vain > REVIVALS_IN_VAIN:
+            if gone in STOPPED or supervisor.asked or in_vain > REVIVALS_IN_VAIN:
                 return
             revive(how_ended(gone))
         time.sleep(POLL_S)
@@ -72,7 +73,7 @@ def how_ended(code: int | None) -> str:
 def _died(console: Console, run: RunDir, shown: str, fold: RunFold, supervisor: Supervisor) -> int:
     """Tell that the controller ended without a last word, and what it printed."""
     code = supervisor.exit_code()
-    if code == YIELDED:
+    if code in STOPPED:
         console.print(f"{fold.name or shown} was stopped before it began\nnext   launcher resume {shown}",
                       highlight=False, soft_wrap=True)
         return YIELDED
