@@ -62,6 +62,10 @@ class NodeFaults:
 
         return strike
 
+    def whole(self) -> list[Machine]:
+        """Return the nodes on which a run could go on."""
+        return [each for each in self.cluster.nodes if each not in (*self._fallen, *self.cluster.cut)]
+
     def used(self, living: LivingRun) -> list[Machine]:
         """Return the nodes of the run's present attempt."""
         started = [event for event in read_journal(living.run) if event["event"] == "attempt_started"]
@@ -91,8 +95,15 @@ class Walk:
 
     def all(self) -> list[Fault]:
         """Return the ways to hurt a run while its nodes come and go."""
-        return [replace(each, mend=partial(self._step, each)) for each in self._faults.all()
-                if each.name != GCS]
+        return [replace(each, strike=partial(self._strike, each), mend=partial(self._step, each))
+                for each in self._faults.all() if each.name != GCS]
+
+    def _strike(self, hurt: Fault, living: LivingRun, chance: Random) -> bool:
+        struck = hurt.strike(living, chance)
+        if not self._faults.whole():
+            # It was the only one, and what follows is seen once the run goes on.
+            self._faults.cluster.add()
+        return struck
 
     def _step(self, hurt: Fault) -> None:
         """Put right what the fault broke, then let nodes come, or be drained and taken away."""
