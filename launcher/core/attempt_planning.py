@@ -56,7 +56,10 @@ def _refuse_unfit(wish: ClusterWish, cluster: Cluster) -> None:
     found: list[Problem] = []
     needed_nodes = wish.min_nodes or wish.nodes or 1
     if len(cluster.nodes) < needed_nodes:
-        found.append(Problem("", "cluster.nodes", f"{needed_nodes} nodes are needed and {len(cluster.nodes)} present"))
+        needed = f"{needed_nodes} nodes are" if needed_nodes > 1 else "1 node is"
+        found.append(Problem("", "cluster.nodes", f"{needed} needed and {len(cluster.nodes) or 'none'} present"))
+    if not cluster.nodes:
+        raise Unplannable(found)
     gpus_per_node = 0 if wish.workers is not None else wish.gpus_per_node or 0
     found += [Problem("", "cluster.gpus_per_node", f"{gpus_per_node} GPUs are needed on {node.name} and "
                       f"{node.slots} present") for node in cluster.nodes if node.slots < gpus_per_node]

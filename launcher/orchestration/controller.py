@@ -151,7 +151,7 @@ class Controller:
             kind = FailureKind.STORAGE if isinstance(error, OSError) else FailureKind.NODE_LOSS
             message = full_disk(error) or str(error)
             node = error.node if isinstance(error, PlatformError) else ""
-            self._unplaced = WorkerFailure(rank=0, node=node, kind=kind, message=message)
+            self._unplaced = WorkerFailure(rank=-1, node=node, kind=kind, message=message)
 
     def _record(self, event: Event | dict[str, object]) -> None:
         if isinstance(event, RunEnded):

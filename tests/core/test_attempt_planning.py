@@ -82,6 +82,7 @@ def test_micro_batches_cover_the_step(rows, world, wanted, micro, accumulation):
     ({"gpus_per_node": 8}, cluster(4, gpus=4), "8 GPUs are needed on n0 and 4 present"),
     ({"workers": 3}, cluster(2, gpus=2), "3 GPUs are needed and 2 present"),
     ({}, cluster(0), "1 slot is needed and none is present"),
+    ({"nodes": 2, "min_nodes": 1}, Cluster(nodes=()), "^cluster.nodes: 1 node is needed and none present$"),
 ])  # fmt: skip
 def test_an_unfit_cluster_is_refused_with_needed_against_present(wish, machines, needed):
     with pytest.raises(Unplannable, match=needed):
