@@ -3,8 +3,9 @@
 Two kinds of runs: on this machine with two workers; and, with `--walk`, on a cluster of simulated nodes of which chance
 leaves one to three after each fault, so that the number of workers walks. Each run's faults and moments follow from its
 seed, which is logged with what came of them. After each run: the rows of the unbroken run, its losses, evaluations and
-final weights bit for bit (losses within rounding where the number of workers changed), the ledger proven, no process
-left. Resumable: what is in the results file is not done again. Usage: python -m benchmarks.chaos --count 100
+final weights bit for bit, the ledger proven, no process left. Where the number of workers changed, from there on losses
+within twice what unbroken runs on other numbers of workers differ by: rounding, which training lets grow. Resumable:
+what is in the results file is not done again. Usage: python -m benchmarks.chaos --count 100
 """
 
 import json
@@ -23,6 +24,7 @@ from typing import Any
 
 import typer
 
+from benchmarks.drains import have_whole
 from benchmarks.harness import RESULTS, save
 from benchmarks.machines import why_not
 from benchmarks.node_faults import NodeFaults, Walk
@@ -45,12 +47,13 @@ MACHINE, WALK = "one machine", "nodes come and go"
 """Kinds of trials. Those without a name are of the first."""
 
 
-def hurt(drill: Drill, faults: Sequence[Fault], seed: int, count: int, kind: str) -> list[dict[str, Any]]:
+def hurt(drill: Drill, faults: Sequence[Fault], seed: int, count: int, kind: str,
+         resized: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Hurt a run so many times; return what was done and what came of it."""
     chance = Random(seed)
     chosen = [chance.choice(faults) for _ in range(count)]
     name = f"run{seed}"
-    trials = drill.hurt(name, WHOLE, chosen, chance)
+    trials = drill.hurt(name, WHOLE, chosen, chance, resized)
     sizes = [event["world_size"] for event in read_journal(drill.run_dir(name)) if event["event"] == "attempt_started"]
     if not trials[-1].problems:
         drill.forget(name)
@@ -80,23 +83,28 @@ def here(place: Path) -> Generator[Callable[[int, int], list[dict[str, Any]]]]:
     yield lambda seed, count: hurt(drill, FAULTS, seed, count, MACHINE)
 
 
+def wishing(place: Path, nodes: int) -> list[str]:
+    """Return the options of a run that wants so many nodes and takes what there is."""
+    wish = f"cluster={{nodes: {nodes}, gpus_per_node: 1, min_nodes: 1}}"
+    return ["--cache", str(place / "cache"), "--address", ADDRESS, *_set(*shortened(3, LONGER, EVERY), wish)]
+
+
 @contextmanager
 def walking(place: Path) -> Generator[Callable[[int, int], list[dict[str, Any]]]]:
     """Give what hurts a run on a cluster whose nodes come and go. Needs root."""
     if reason := why_not():
         raise SystemExit(f"skipped: {reason}")
     os.environ.update(environment())
-    cluster_wish = f"cluster={{nodes: {NODES}, gpus_per_node: 1, min_nodes: 1}}"
-    options = ["--cache", str(place / "cache"), "--address", ADDRESS,
-               *_set(*shortened(3, LONGER, EVERY), cluster_wish)]
     with RayNodes(NODES) as cluster:
         walk = Walk(NodeFaults(cluster), NODES)
-        drill = Drill(place, "quickstart", options, cluster.ground())
-        drill.unbroken(WHOLE)
+        names = {NODES: WHOLE} | {nodes: f"{WHOLE}-{nodes}" for nodes in range(1, NODES)}
+        drills = {nodes: Drill(place, "quickstart", wishing(place, nodes), cluster.ground()) for nodes in names}
+        for nodes, drill in drills.items():
+            have_whole(drill, names[nodes])
 
         def begin(seed: int, count: int) -> list[dict[str, Any]]:
             walk.begin(seed)
-            return hurt(drill, walk.all(), seed, count, WALK)
+            return hurt(drills[NODES], walk.all(), seed, count, WALK, [names[nodes] for nodes in range(1, NODES)])
 
         yield begin
 

@@ -94,12 +94,26 @@ def rounding_from(first: int) -> Tolerance:
     return lambda step: 0.0 if step < first else ROUNDING_SOON if step <= first + SOON else ROUNDING
 
 
-def tolerance(whole: Iterable[Event], hurt: Iterable[Event]) -> Tolerance:
-    """Return how much losses of two runs may differ: only from where one went on with another number of workers."""
+def spread(unbroken: Sequence[Sequence[Event]]) -> Tolerance:
+    """Return by how much, times two, unbroken runs of one plan on different numbers of workers have come to differ."""
+    steps, most, widest = [_steps(run) for run in unbroken], 0.0, dict[int, float]()
+    for step in sorted(steps[0]):
+        losses = [loss for facts in steps if (loss := facts[step].losses[""]) is not None]
+        most = max(most, (max(losses) - min(losses)) / min(losses)) if losses else most
+        widest[step] = most
+    return lambda step: ROUNDING_SOON + 2 * widest.get(step, 0.0)
+
+
+def tolerance(whole: Iterable[Event], hurt: Iterable[Event], apart: Tolerance | None = None) -> Tolerance:
+    """Return how much losses of two runs may differ: only from where one went on with another number of workers, by
+    rounding or by what is known of it."""
     sizes = {event["world_size"] for event in whole if event["event"] == "attempt_started"}
     others = [event["resume"] or 0 for event in hurt
               if event["event"] == "attempt_started" and event["world_size"] not in sizes]
-    return rounding_from(min(others)) if others else exactly
+    if not others:
+        return exactly
+    first = min(others)
+    return rounding_from(first) if apart is None else lambda step: 0.0 if step < first else apart(step)
 
 
 def differences(whole: Sequence[Event], hurt: Sequence[Event], within: Tolerance = exactly) -> list[str]:

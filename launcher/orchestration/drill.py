@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from launcher.core.drill import Recovery, differences, exactly, first_step_after, recovery, tolerance
+from launcher.core.drill import Recovery, differences, exactly, first_step_after, recovery, spread, tolerance
 from launcher.core.errors import REFUSED, UserError
 from launcher.orchestration.drilled_command import HERE, LIMIT_S, Command, Ground, NotRight
 from launcher.orchestration.faults import Fault
@@ -68,7 +68,8 @@ class Drill:
                 raise NotRight(f"the unbroken run ended with {command.exit_code()}: {command.said()}")
             return command.events()
 
-    def hurt(self, name: str, whole: str, faults: Sequence[Fault], chance: Random) -> list[Trial]:
+    def hurt(self, name: str, whole: str, faults: Sequence[Fault], chance: Random,
+             resized: Sequence[str] = ()) -> list[Trial]:
         """Hurt a fresh run in these ways, one after the other, and compare its end with the run called `whole`."""
         steps = max(event["step"] for event in read_journal(self.run_dir(whole)) if event["event"] == "step")
         # Each has its span of the run, and the last comes while there is some left to train.
@@ -78,19 +79,21 @@ class Drill:
         try:
             while not self._hurt_once(name, waiting, strikes, chance):
                 pass
-            problems = self.compared(whole, name)
+            problems = self.compared(whole, name, resized)
         except NotRight as error:
             problems = [str(error)]
         return self._trials(name, strikes, faults, tuple(problems), time.monotonic() - begin)
 
-    def compared(self, whole: str, hurt: str) -> list[str]:
+    def compared(self, whole: str, hurt: str, resized: Sequence[str] = ()) -> list[str]:
         """Return in what a run is not another one: weights, losses, rows, or a ledger that proves nothing.
 
-        To the last bit, unless it had another number of workers for a while: from there losses may differ by rounding.
+        To the last bit, unless it had another number of workers for a while: from there losses may differ by rounding,
+        or by as much as `whole` does from the unbroken runs called `resized`, which had other numbers of workers.
         """
         one, other = self.run_dir(whole), self.run_dir(hurt)
         before, after = list(read_journal(one)), list(read_journal(other))
-        within = tolerance(before, after)
+        others = [list(read_journal(self.run_dir(each))) for each in resized]
+        within = tolerance(before, after, spread([before, *others]) if others else None)
         problems = differences(before, after, within)
         if within is exactly and digests(one) != digests(other):
             problems.append("the final weights differ")

@@ -163,6 +163,6 @@ class NodeAgent:
     @staticmethod
     def _look(slot: int, worker: WorkerProcess) -> SlotReport:
         # The exit status first: a worker that is gone has reported all it will, so none of it is missed.
-        code = worker.exit_code()
-        return SlotReport(slot=slot, process=worker.process, exit_code=code,
-                          events=tuple(worker.mailbox.take_events()), pulse=worker.pulse())
+        code, events = worker.exit_code(), tuple(worker.mailbox.take_events())
+        worker.mailbox.confirm()  # The controller looks again only when it has journalled what it saw.
+        return SlotReport(slot=slot, process=worker.process, exit_code=code, events=events, pulse=worker.pulse())

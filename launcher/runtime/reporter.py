@@ -22,8 +22,9 @@ from launcher.storage.mailbox import Mailbox
 BEAT_S = 0.5
 """Between heartbeats: a hang is judged in seconds, and each takes a tenth of a millisecond from the step."""
 
-RECENT_S, RECENT = 20.0, 500
-"""Of events remembered: workers outlive a controller by ten seconds, and the starter looks five times a second."""
+RECENT_S, RECENT = 20.0, 5000
+"""Of events remembered, beyond those that have arrived, and in all: a journal's last seconds may be lost with its
+machine, and a worker whose node is cut off trains on alone for a minute or two."""
 
 
 class Reporter:
@@ -62,8 +63,9 @@ class Reporter:
         self._recent.append(told)
 
     def recent(self) -> tuple[dict[str, Any], ...]:
-        """Return the events of the last seconds: a checkpoint carries them, for when nobody reads the mailbox."""
-        return tuple(event for event in self._recent if event["time"] > time.time() - RECENT_S)
+        """Return the events that may not have arrived: a checkpoint carries them, for when nobody reads the mailbox."""
+        kept = self._mailbox.heard() - RECENT_S
+        return tuple(event for event in self._recent if event["time"] > kept)
 
     def tell(self, name: str, **fields: object) -> None:
         """Report something to the starter that is not for the journal."""

@@ -4,6 +4,7 @@
     events.jsonl, heartbeat.json, stacks.txt  written by the worker, read by the starter
     lifeline                                  a FIFO that the starter holds open; when it closes the worker is an orphan
     process.json, exit.json                   written by the worker's parent: its pid and start time, and how it ended
+    heard                                     touched by the starter: the time until which events have arrived
 
 Each file has one writer. Under Ray the starter is the node's agent; under plain `python -m launcher.runtime.worker`
 it is whoever types that.
@@ -13,6 +14,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ class Mailbox:
         self.folder = Path(folder)
         self._read = 0
         self._rest = b""
+        self._taken = self._taken_before = 0.0
         self._beaten: tuple[int, int] | None = None
         self._heartbeat: dict[str, Any] | None = None
 
@@ -84,6 +87,7 @@ class Mailbox:
 
     def take_events(self) -> list[dict[str, Any]]:
         """Return the events reported since the last call; an unfinished last line waits for the next."""
+        self._taken_before, self._taken = self._taken, time.time()
         try:
             with (self.folder / "events.jsonl").open("rb") as file:
                 file.seek(self._read)
@@ -93,6 +97,20 @@ class Mailbox:
         self._read += len(data)
         *lines, self._rest = (self._rest + data).split(b"\n")
         return [json.loads(line) for line in lines]
+
+    def confirm(self) -> None:
+        """Tell the worker what has arrived. Call where whoever is given events asks again only once they are kept."""
+        if self._taken_before:
+            with suppress(OSError):  # The worker then keeps more than it must.
+                (self.folder / "heard").touch()
+                os.utime(self.folder / "heard", (self._taken_before, self._taken_before))
+
+    def heard(self) -> float:
+        """Return until when events are known to have arrived, in UTC seconds; 0 before any are."""
+        try:
+            return (self.folder / "heard").stat().st_mtime
+        except OSError:
+            return 0.0
 
     def beat(self, phase: str, step: int, work: int) -> None:
         """Say that the worker is alive, in what phase of which step, and its count of signs of progress."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from launcher.core.drill import Recovery, differences, exactly, lengths_for, recovery, shortened, tolerance
+from launcher.core.drill import Recovery, differences, exactly, lengths_for, recovery, shortened, spread, tolerance
 
 
 def step(number: int, attempt: int = 1, *, time: float = 0.0, loss: float = 1.0, **more: Any) -> dict[str, Any]:
@@ -75,3 +75,12 @@ def test_rounding_excuses_nothing_before_the_number_of_workers_changed_and_grows
     within = tolerance(resized((2, None)), resized((2, None), (1, 40), (3, 20)))
     assert [within(number) for number in (19, 20, 30, 31)] == [0.0, 1e-5, 1e-5, 0.05]
     assert tolerance(resized((2, None)), resized((2, None), (2, 40))) is exactly
+
+
+def test_a_run_that_was_resized_may_be_as_far_off_as_twice_an_unbroken_one_of_another_size():
+    def unbroken(*losses: float) -> list[dict[str, Any]]:
+        return [step(number, loss=loss) for number, loss in enumerate(losses, start=1)]
+
+    apart = spread([unbroken(1.0, 1.0, 0.5), unbroken(1.0, 1.1, 0.5)])
+    within = tolerance(resized((2, None)), resized((2, None), (1, 1)), apart)
+    assert [round(within(number), 3) for number in (0, 1, 2, 3)] == [0.0, 0.0, 0.2, 0.2]
