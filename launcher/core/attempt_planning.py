@@ -84,8 +84,10 @@ def _ranks(wish: ClusterWish, cluster: Cluster) -> tuple[RankPlace, ...]:
 
 def _workers_per_node(wish: ClusterWish, cluster: Cluster) -> list[int]:
     left, counts = workers_wanted(wish, cluster), [0] * len(cluster.nodes)
+    # Who says how many machines a number of workers is for wants them on all of these.
+    fair = -(-left // len(counts)) if wish.nodes is not None else left
     for number, node in enumerate(cluster.nodes):
-        counts[number] = min(left, wish.gpus_per_node or node.slots)
+        counts[number] = min(left, wish.gpus_per_node or min(node.slots, fair))
         left -= counts[number]
     # More workers than slots, which only a CPU cluster may have.
     each, more = divmod(left, len(counts))
