@@ -28,7 +28,8 @@ def forget_the_dead() -> None:
 
 def offspring() -> Iterator[ProcessId]:
     """Yield the living processes below this one."""
-    return descendants(process_id())
+    # One that has ended and waits for this process to notice is nothing to wait for.
+    return (process for process in descendants(process_id()) if process.alive())
 
 
 def end_offspring(may_finish: Callable[[ProcessId], bool], grace_s: float) -> None:
