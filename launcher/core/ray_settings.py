@@ -20,6 +20,9 @@ SETTINGS = {
 FOREIGN = ("RAY_ADDRESS", "RAY_NAMESPACE", "RAY_RUNTIME_ENV_HOOK", "RAY_TMPDIR")
 """Set by a surrounding Ray; any of them would redirect this one."""
 
+ORDER = "launcher-order"
+"""Label of a node that has a place among the others: ranks go from node to node in this order."""
+
 
 def authentication(token: str) -> dict[str, str]:
     """Return what makes Ray ask everybody for the token in a file: without, any user of the machine could submit code.

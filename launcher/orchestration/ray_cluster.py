@@ -18,7 +18,7 @@ from typing import Any
 
 from launcher.core.attempt import Node
 from launcher.core.errors import PlatformError
-from launcher.core.ray_settings import FOREIGN, SETTINGS, authentication
+from launcher.core.ray_settings import FOREIGN, ORDER, SETTINGS, authentication
 from launcher.orchestration.ray_address import require_answer
 
 FOLDER = "r"
@@ -75,8 +75,8 @@ def connect(address: str) -> None:
 
 
 def live_nodes() -> dict[str, Node]:
-    """Return the live nodes of the connected cluster by Ray's ids, in the order of their addresses; those that will be
-    taken away are not among them. Raises RayError or an RPC error when the cluster does not answer."""
+    """Return the live nodes of the connected cluster by Ray's ids, in their order, else that of their addresses; those
+    that will be taken away are not among them. Raises RayError or an RPC error when the cluster does not answer."""
     import ray
 
     leaving = draining()
@@ -85,7 +85,8 @@ def live_nodes() -> dict[str, Node]:
              if node["Alive"] and node["NodeID"] not in leaving and node["Resources"].get("CPU", 0) >= 1]
     names = Counter(_name(node) for node in found)
     described = {node["NodeID"]: _node(node, alone=names[_name(node)] == 1) for node in found}
-    return dict(sorted(described.items(), key=lambda item: (item[1].address, item[1].name)))
+    order = {node["NodeID"]: node.get("Labels", {}).get(ORDER, "") for node in found}
+    return dict(sorted(described.items(), key=lambda item: (order[item[0]], item[1].address, item[1].name)))
 
 
 def draining() -> dict[str, float | None]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from launcher.core.document import Document
-from launcher.core.ray_settings import FOREIGN, SETTINGS, authentication
+from launcher.core.ray_settings import FOREIGN, ORDER, SETTINGS, authentication
 from launcher.platforms.ports import options
 from launcher.platforms.slurm_environment import Share
 
@@ -58,7 +58,7 @@ def ray_start(orders: Orders, share: Share, address: str, block: range) -> list[
         f"--address={orders.address}:{orders.port}"]
     memory = [f"--memory={share.memory}"] if share.memory else []
     return [*RAY, "start", *head, f"--node-ip-address={address}", f"--node-name={share.name}",
-            f"--num-cpus={share.cores}", f"--num-gpus={share.gpus}", *memory,
+            f"--labels={ORDER}={share.node:06d}", f"--num-cpus={share.cores}", f"--num-gpus={share.gpus}", *memory,
             f"--object-store-memory={object_store(share.memory)}", f"--temp-dir={folder(orders.job, share.node)}",
             "--disable-usage-stats", "--include-log-monitor=false", *options(block, head=share.node == 0)]
 

@@ -29,7 +29,7 @@ def test_the_first_node_is_the_head_and_the_others_join_it():
 
 def test_ray_counts_what_the_job_has_and_not_what_the_host_has():
     assert {"--num-cpus=3", "--num-gpus=2", f"--memory={8 * 2**30}", "--node-name=node2",
-            "--node-ip-address=10.0.0.2"} <= set(started(1))
+            "--node-ip-address=10.0.0.2", "--labels=launcher-order=000001"} <= set(started(1))
 
 
 def test_the_object_store_is_small_and_fits_the_job():
