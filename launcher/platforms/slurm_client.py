@@ -21,7 +21,7 @@ def fields(shown: str) -> dict[str, str]:
 
 def show_job(job: int) -> dict[str, str]:
     """Return what Slurm knows of a job; times are UTC seconds. Raises PlatformError."""
-    return fields(slurm("scontrol", "--oneliner", "show", "job", str(job)))
+    return fields(slurm("scontrol", "--oneliner", "show", "job", str(job), SLURM_TIME_FORMAT="%s"))
 
 
 def host_names(nodes: str) -> list[str]:
@@ -34,11 +34,12 @@ def requeue(job: int) -> None:
     slurm("scontrol", "requeue", str(job))
 
 
-def slurm(*command: str) -> str:
-    """Return what one of Slurm's commands printed. Raises PlatformError with what it said if it failed."""
+def slurm(*command: str, **environment: str) -> str:
+    """Return what one of Slurm's commands printed, with these added to its environment. Raises PlatformError with what
+    it said if it failed."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=CALL_S, check=False,
-                              env={**os.environ, "SLURM_TIME_FORMAT": "%s"})
+                              env=os.environ | environment)
     except FileNotFoundError:
         raise PlatformError(f"{command[0]}: no such command here; is this a machine of a Slurm cluster?") from None
     except subprocess.TimeoutExpired:

@@ -49,7 +49,7 @@ class Job:
     def __init__(self, job: Allocation, wanted: Asked, notices: Notices) -> None:
         self._job, self._wanted, self._notices = job, wanted, notices
         self._run = RunDir(wanted.run_dir)
-        self._token = token_of(self._run)
+        self._token, self._known = token_of(self._run), 0
 
     def live(self) -> int:
         """Work on the run until it has ended or the allocation does; return the exit code."""
@@ -62,6 +62,9 @@ class Job:
         with NodesStep(names, orders) as nodes:
             ready = nodes.wait_ready(lambda: self._notices.request() is not None)
             code = self._control(orders, names[0]) if ready else YIELDED
+            if self._notices.over():
+                # At once: a moment later Slurm would take the job for timed out.
+                return self._conclude(code)
         return self._conclude(code)
 
     def _watch_clock(self) -> None:
@@ -73,8 +76,9 @@ class Job:
             shown = {}
         begin, self._notices.end = start_of(shown), end_of(os.environ, shown)
         length = None if begin is None or self._notices.end is None else self._notices.end - begin
-        saves = [event["seconds"] for event in read_journal(self._run) if event["event"] == "checkpoint_committed"]
-        self._notices.margin_s = margin_s(saves, length)
+        events = list(read_journal(self._run))
+        saves = [event["seconds"] for event in events if event["event"] == "checkpoint_committed"]
+        self._known, self._notices.margin_s = len(events), margin_s(saves, length)
 
     def _control(self, orders: Orders, first_node: str) -> int:
         """Run the controller and pass every notice on to it; return its exit code."""
@@ -98,7 +102,8 @@ class Job:
 
     def _conclude(self, code: int) -> int:
         """Do what follows from the controller's exit code; return the batch script's."""
-        fruitless = fruitless_allocations(read_journal(self._run))
+        fruitless = fruitless_allocations(list(read_journal(self._run)), self._known,
+                                          out_of_time=self._notices.out_of_time())
         decided = verdict(code, self._state(), stop_asked=self._stop_asked(), fruitless=fruitless)
         if decided == "requeue":
             self._requeue()
@@ -138,8 +143,8 @@ def _words(decided: Verdict, wanted: Asked) -> str:
         "stopped": f"stopped on request, so it is not queued again; the same sbatch command goes on with {shown}",
         "left to Slurm": "Slurm ends this job; the same sbatch command goes on with what is saved, unless Slurm queues "
                          "it again itself",
-        "fruitless": "not queued again: several allocations in a row ended before anything new was saved. Ask for more "
-                     "time (sbatch --time), or save more often (--set checkpoint.every=10min)",
+        "fruitless": "not queued again: the time of this allocation, or of several in a row, ended before anything new "
+                     "was saved. Ask for more (sbatch --time), or be warned later (--signal=B:USR1@60)",
     }.get(decided, "")
 
 

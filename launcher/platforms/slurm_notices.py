@@ -6,6 +6,7 @@ that this job started holds the run, and is never meant for another's.
 """
 
 import signal
+import socket
 import time
 from collections.abc import Callable
 
@@ -37,10 +38,13 @@ class Notices:
     def request(self) -> StopRequested | None:
         """Return the one request that all notices so far come to."""
         last = None if self.end is None else self.end - LAST_S
-        late = self.end is not None and self._clock() >= self.end - self.margin_s
-        notices = [StopRequested(reason="time_limit", deadline=last)] if self._warned or late else []
+        notices = [StopRequested(reason="time_limit", deadline=last)] if self.out_of_time() else []
         notices += [StopRequested(reason="signal", deadline=None)] if self.ended else []
         return merged(*notices)
+
+    def out_of_time(self) -> bool:
+        """Return whether Slurm or the clock has warned that the allocation ends."""
+        return self._warned or (self.end is not None and self._clock() >= self.end - self.margin_s)
 
     def over(self) -> bool:
         """Return whether nobody may work any longer: whatever is not saved is lost either way."""
@@ -64,7 +68,8 @@ class Messenger:
         """Ask the controller, once it holds the run; return whether it was asked now or before."""
         claim, token = holder_of(self._run), token_of(self._run)
         # Another job's controller, on another machine or from before, is not this one's to stop.
-        if claim is None or not claim.here() or claim.since < self._started:
+        # By host, because containers on it have process ids of their own.
+        if claim is None or claim.host != socket.gethostname() or claim.since < self._started:
             return False
         if (token, request.reason) not in self._told:
             ask_stop(self._run, token, StopFile(request=request, time=time.time()))

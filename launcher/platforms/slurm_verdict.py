@@ -4,10 +4,10 @@ Only a run that yielded is queued again, and only by us while the allocation is 
 queues it itself, and after `scancel` nobody does.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from launcher.core.errors import FAILED, FINISHED, INFRASTRUCTURE, REFUSED, YIELDED
+from launcher.core.errors import FAILED, FINISHED, REFUSED, YIELDED
 
 Verdict = Literal["end", "requeue", "left to Slurm", "stopped", "fruitless"]
 LAST_S = 20.0
@@ -32,12 +32,19 @@ def verdict(code: int, state: str, *, stop_asked: bool, fruitless: int) -> Verdi
 
 def exit_code(step: int, *, ended_by_us: bool, asked: bool) -> int:
     """Return the controller's exit code from its step's, which is another where Slurm or we ended the step by force."""
-    by_force = step not in (FINISHED, FAILED, REFUSED, YIELDED, INFRASTRUCTURE)
+    # Not its own either: what took Ray away from under it asked for its end as well.
+    by_force = step not in (FINISHED, FAILED, REFUSED)
     return YIELDED if ended_by_us or (asked and by_force) else step
 
 
-def fruitless_allocations(events: Iterable[Mapping[str, Any]]) -> int:
-    """Return how many times in a row, up to the journal's end, the clock ended a run that had saved nothing new."""
+def fruitless_allocations(events: Sequence[Mapping[str, Any]], known: int, *, out_of_time: bool) -> int:
+    """Return how many times in a row, up to the journal's end, the clock ended a run that had saved nothing new.
+
+    `known` of the events are older than the allocation. One that was `out_of_time` before it had anything to tell is as
+    good as all of them: the next would be, too.
+    """
+    if out_of_time and len(events) == known:
+        return FRUITLESS
     count, by_the_clock, committed = 0, False, -1
     for event in events:
         match event["event"]:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from tests.platforms.a_slurm import Slurm, awaited, why_not
 pytestmark = [pytest.mark.skipif(bool(why_not()), reason=why_not() or "it is possible"), pytest.mark.timeout(600)]
 
 SCRIPT = shipped("slurm", "train.sbatch")
-LENGTHS = {0: 3, 1: 3, 2: 24}
+LENGTHS = (3, 3, 24)
+LONG = (3, 3, 300)
+"""For more allocations of two minutes than two."""
 PATIENCE_S = 240.0
 """For a machine that does much else at the same time."""
 
@@ -42,9 +44,9 @@ class Cluster:
         printed = self.launcher("submit", "quickstart", "--on", "slurm", "--nodes", 2, "--run-dir", run, *recipe())
         return int(printed.split()[1])
 
-    def sbatch(self, run: str, *options: str) -> int:
+    def sbatch(self, run: str, *options: str, lengths: Sequence[int] = LENGTHS) -> int:
         printed = self.slurm.done("sbatch", "--parsable", "--nodes=2", *options, SCRIPT, "quickstart", "--run-dir", run,
-                                  *recipe(), cwd=self.folder, **self.environment)
+                                  *recipe(lengths), cwd=self.folder, **self.environment)
         return int(printed)
 
     def journal(self, run: str) -> list[dict[str, Any]]:
@@ -76,9 +78,9 @@ class Cluster:
         return list(Path("/tmp").glob("lr[0-9]*-[01]"))
 
 
-def recipe() -> list[str]:
-    lengths = [f"stages.{stage}.length.steps={steps}" for stage, steps in LENGTHS.items()]
-    return [word for each in (*lengths, "cluster.threads=1") for word in ("--set", each)]
+def recipe(lengths: Sequence[int] = LENGTHS) -> list[str]:
+    fields = [f"stages.{stage}.length.steps={steps}" for stage, steps in enumerate(lengths)]
+    return [word for each in (*fields, "cluster.threads=1") for word in ("--set", each)]
 
 
 def losses(cluster: Cluster, run: str) -> dict[int, tuple[object, ...]]:
@@ -131,7 +133,7 @@ def test_a_job_by_hand_that_is_out_of_time_goes_on_in_its_next_allocation_bit_fo
     ended = cluster.slurm.await_state(job, patience_s=PATIENCE_S)
     assert (ended["JobState"], ended["Restarts"]) == ("COMPLETED", "1"), cluster.output()
     resumed = cluster.events("timed", "attempt_started")[-1]["resume"]
-    assert resumed == cluster.events("timed", "step", attempt=1)[-1]["step"] < sum(LENGTHS.values())
+    assert resumed == cluster.events("timed", "step", attempt=1)[-1]["step"] < sum(LENGTHS)
     assert losses(cluster, "timed") == losses(cluster, unbroken)
     assert weights(cluster, "timed") == weights(cluster, unbroken)
 
@@ -155,9 +157,12 @@ def test_a_preempted_run_loses_no_step_and_goes_on_and_a_cancelled_one_saves_and
 
 
 @pytest.mark.campaign
-def test_a_run_longer_than_its_limit_crosses_real_limits_by_itself(cluster: Cluster, unbroken: str) -> None:
-    job = cluster.sbatch("limited", "--time=2", "--signal=B:USR1@70")
-    ended = cluster.slurm.await_state(job, patience_s=1200.0)
-    assert ended["JobState"] == "COMPLETED" and int(ended["Restarts"]) >= 2, cluster.output()
-    assert losses(cluster, "limited") == losses(cluster, unbroken)
-    assert weights(cluster, "limited") == weights(cluster, unbroken)
+@pytest.mark.timeout(3600)
+def test_a_run_longer_than_its_limit_crosses_real_limits_by_itself(cluster: Cluster) -> None:
+    jobs = [cluster.sbatch("unlimited", lengths=LONG), cluster.sbatch("limited", "--time=2", "--signal=B:USR1@50",
+                                                                       lengths=LONG)]
+    unlimited, limited = (cluster.slurm.await_state(job, patience_s=1700.0) for job in jobs)
+    assert unlimited["JobState"] == limited["JobState"] == "COMPLETED", cluster.output()
+    assert int(limited["Restarts"]) >= 2
+    assert losses(cluster, "limited") == losses(cluster, "unlimited")
+    assert weights(cluster, "limited") == weights(cluster, "unlimited")

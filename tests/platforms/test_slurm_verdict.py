@@ -28,6 +28,10 @@ def test_allocations_that_save_nothing_do_not_follow_each_other_for_ever():
     assert verdict(75, "RUNNING", stop_asked=False, fruitless=3) == "fruitless"
 
 
+def fruitless(events):
+    return fruitless_allocations(events, 0, out_of_time=True)
+
+
 def allocation(reason, *saved):
     return [*({"event": "checkpoint_committed", "step": step} for step in saved),
             {"event": "stop_requested", "reason": reason}, {"event": "run_ended", "exit_code": 75}]
@@ -35,16 +39,22 @@ def allocation(reason, *saved):
 
 def test_only_the_clock_counts_and_only_since_the_last_new_checkpoint():
     idle = allocation("time_limit")
-    assert fruitless_allocations([]) == 0
-    assert fruitless_allocations([*idle, *idle]) == 2
-    assert fruitless_allocations([*idle, *allocation("time_limit", 4), *idle]) == 2, "the one that saved ended so too"
-    assert fruitless_allocations([*idle, *idle, *allocation("time_limit", 4), *allocation("time_limit", 4)]) == 2
-    assert fruitless_allocations([*idle, *idle, *allocation("signal")]) == 0, "preemptions are free"
+    assert fruitless([*idle, *idle]) == 2
+    assert fruitless([*idle, *allocation("time_limit", 4), *idle]) == 2, "the one that saved ended so too"
+    assert fruitless([*idle, *idle, *allocation("time_limit", 4), *allocation("time_limit", 4)]) == 2
+    assert fruitless([*idle, *idle, *allocation("signal")]) == 0, "preemptions are free"
+
+
+def test_an_allocation_whose_time_ends_before_the_run_begins_is_the_last_one():
+    before = allocation("signal", 4)
+    assert fruitless_allocations(before, len(before), out_of_time=True) == 3
+    assert fruitless_allocations(before, len(before), out_of_time=False) == 0, "sent away before it began"
 
 
 @pytest.mark.parametrize("step,ended_by_us,asked,code", [
     (0, False, True, 0), (75, False, False, 75), (1, False, True, 1),
-    (137, False, True, 75), (143, False, True, 75), (137, False, False, 137), (137, True, False, 75)])
+    (137, False, True, 75), (143, False, True, 75), (76, False, True, 75), (76, False, False, 76),
+    (137, False, False, 137), (137, True, False, 75)])
 def test_a_controller_that_slurm_killed_after_a_notice_has_yielded(step, ended_by_us, asked, code):
     assert exit_code(step, ended_by_us=ended_by_us, asked=asked) == code
 
