@@ -56,6 +56,19 @@ def share(environment: Mapping[str, str]) -> Share:
     return Share(node, environment[NODE_NAME], mine, int(environment.get(GPUS) or 0), _memory(environment, mine))
 
 
+def too_few_cores(environment: Mapping[str, str], workers: int) -> str:
+    """Return what to tell the person whose job has fewer cores on a node than workers; nothing if there are enough.
+
+    Slurm gives a task one core unless it is asked for more, however many GPUs the task has.
+    """
+    least = min(per_node(environment[CORES]))
+    wanted = max(workers, int(environment.get(GPUS) or 0))
+    if least >= wanted:
+        return ""
+    return (f"the job has {least} of a node's cores for {wanted} workers, which will wait for each other; ask for more "
+            "with --cpus-per-task or --exclusive (in a recipe: slurm: {extra: {exclusive: true}})")
+
+
 def per_node(numbers: str) -> list[int]:
     """Return the number of each node from Slurm's short form: `16(x2),8` is 16, 16, 8."""
     found = re.findall(r"(\d+)(?:\(x(\d+)\))?", numbers)

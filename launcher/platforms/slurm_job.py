@@ -17,7 +17,7 @@ from launcher.platforms.addresses import head_address
 from launcher.platforms.ports import free_block, nobody_listens
 from launcher.platforms.slurm_client import host_names, requeue, show_job
 from launcher.platforms.slurm_command import Asked, asked, run_command
-from launcher.platforms.slurm_environment import Allocation, allocation, end_of, start_of
+from launcher.platforms.slurm_environment import Allocation, allocation, end_of, start_of, too_few_cores
 from launcher.platforms.slurm_notices import Messenger, Notices
 from launcher.platforms.slurm_ray import Orders, ray_environment
 from launcher.platforms.slurm_steps import CLOSE_S, POLL_S, NodesStep, controller_command, end, start_controller
@@ -58,6 +58,8 @@ class Job:
         address = head_address(names)
         port = free_block(self._job.job, 0, nobody_listens)[0]
         _say(f"job {self._job.job} on {', '.join(names)}; run {self._wanted.run_dir}")
+        if words := too_few_cores(os.environ, self._wanted.wish.gpus_per_node or 1):
+            _say(f"note: {words}")
         orders = Orders(job=self._job.job, address=address, port=port, token=secrets.token_hex(32))
         with NodesStep(names, orders) as nodes:
             ready = nodes.wait_ready(lambda: self._notices.request() is not None)

@@ -4,7 +4,7 @@ import pytest
 
 from launcher.core.errors import UserError
 from launcher.platforms.slurm_client import fields
-from launcher.platforms.slurm_environment import Allocation, Share, allocation, end_of, per_node, share, start_of
+from launcher.platforms.slurm_environment import Allocation, Share, allocation, end_of, per_node, share, start_of, too_few_cores
 
 JOB = {"SLURM_JOB_ID": "42", "SLURM_JOB_NUM_NODES": "3", "SLURM_JOB_NODELIST": "node[1-3]",
        "SLURM_JOB_CPUS_PER_NODE": "16(x2),8"}
@@ -38,6 +38,12 @@ def test_memory_that_slurm_does_not_count_is_not_guessed(memory, bytes_):
 def test_cores_are_given_in_a_short_form():
     assert per_node("72") == [72]
     assert per_node("16(x2),8,4(x3)") == [16, 16, 8, 4, 4, 4]
+
+
+def test_a_job_with_fewer_cores_than_gpus_on_its_smallest_node_is_told_how_to_get_more():
+    assert "8 of a node's cores for 9 workers" in too_few_cores(JOB | {"SLURM_GPUS_ON_NODE": "9"}, 1)
+    assert "for 10 workers" in too_few_cores(JOB, 10)
+    assert too_few_cores(JOB | {"SLURM_GPUS_ON_NODE": "8"}, 8) == ""
 
 
 def test_the_end_is_found_in_the_environment_or_in_what_scontrol_shows():
