@@ -4,7 +4,16 @@ import pytest
 
 from launcher.core.errors import UserError
 from launcher.platforms.slurm_client import fields
-from launcher.platforms.slurm_environment import Allocation, Share, allocation, end_of, per_node, share, start_of, too_few_cores
+from launcher.platforms.slurm_environment import (
+    Allocation,
+    Share,
+    allocation,
+    end_of,
+    per_node,
+    share,
+    start_of,
+    too_few_cores,
+)
 
 JOB = {"SLURM_JOB_ID": "42", "SLURM_JOB_NUM_NODES": "3", "SLURM_JOB_NODELIST": "node[1-3]",
        "SLURM_JOB_CPUS_PER_NODE": "16(x2),8"}
