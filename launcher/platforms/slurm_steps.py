@@ -111,11 +111,9 @@ def start_controller(command: Sequence[str], environment: Mapping[str, str]) -> 
 def end(srun: "subprocess.Popen[bytes] | subprocess.Popen[str]", patience_s: float) -> None:
     """Wait for a step's end, and end it by the pid of its srun if it takes too long: SIGTERM ends its tasks by force.
     """
-    for number in (None, srun.terminate, srun.kill):
-        if number is not None:
-            number()
-        try:
+    for force in (None, srun.terminate, srun.kill):
+        if force is not None:
+            force()
+        with suppress(subprocess.TimeoutExpired):
             srun.wait(patience_s)
             return
-        except subprocess.TimeoutExpired:
-            continue
