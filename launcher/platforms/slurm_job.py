@@ -84,6 +84,7 @@ class Job:
 
     def _control(self, orders: Orders, first_node: str) -> int:
         """Run the controller and pass every notice on to it; return its exit code."""
+        _say("Ray is up on all nodes")
         messenger = Messenger(self._run, time.time())
         command = run_command(self._wanted, f"{orders.address}:{orders.port}", self._job.nodes)
         environment = ray_environment(os.environ, self._job.job, 0) | {"PYTHONUNBUFFERED": "1"}

@@ -20,6 +20,8 @@ LEAST_STORE, MOST_STORE = 80 * 2**20, 2**30
 STORE_SHARE = 50
 """The object store gets a fiftieth of the job's memory on a node."""
 TOKEN = "token"
+HEAD = ("--head", "--include-dashboard=false", "--no-monitor")
+"""Without what a run has no use for: a page, and an autoscaler that has nothing to scale."""
 
 
 class Orders(Document):
@@ -54,8 +56,7 @@ def object_store(memory: int | None) -> int:
 
 def ray_start(orders: Orders, share: Share, address: str, block: range) -> list[str]:
     """Return the command that starts a node's part of Ray."""
-    head = ["--head", "--include-dashboard=false"] if share.node == 0 else [
-        f"--address={orders.address}:{orders.port}"]
+    head = list(HEAD) if share.node == 0 else [f"--address={orders.address}:{orders.port}"]
     memory = [f"--memory={share.memory}"] if share.memory else []
     return [*RAY, "start", *head, f"--node-ip-address={address}", f"--node-name={share.name}",
             f"--labels={ORDER}={share.node:06d}", f"--num-cpus={share.cores}", f"--num-gpus={share.gpus}", *memory,
