@@ -6,14 +6,7 @@ from pathlib import Path
 from launcher.core.errors import UserError
 from launcher.core.suggestions import did_you_mean
 from launcher.storage.lock import Lease, holder_of
-from launcher.storage.run_dir import RunDir
-
-RUNS = Path("runs")
-
-
-def default_run_dir(name: str) -> str:
-    """Return where a recipe's run lies unless `--run-dir` says otherwise."""
-    return str(RUNS / name)
+from launcher.storage.run_dir import RUNS, RunDir
 
 
 def find_run(argument: str) -> tuple[RunDir, str]:

@@ -4,7 +4,7 @@ So `launcher --help` answers at once: this module imports neither torch nor ray 
 """
 
 import sys
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -51,6 +51,7 @@ def export_command(run: RunArgument,
     export_run(run, out, step=step, merge=merge, proof=proof)
 
 
+Platform = Literal["slurm"]
 RunDirOption = Annotated[str | None, typer.Option("--run-dir", help="Default: runs/<recipe name>.")]
 WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes in all, over any number "
                           "of cores. Stands for the recipe's whole cluster.")]
@@ -89,6 +90,24 @@ def resume_command(run: RunArgument, workers: WorkersOption = None, overrides: S
     options = RunOptions(None, workers, tuple(overrides or ()), cache, address, without_ray)
     raise typer.Exit(starting.start(lambda: resume(run, options), lambda: find_run(run)[1],
                                     detached=detached, as_json=as_json))
+
+
+@app.command("submit")
+def submit_command(
+    recipe: RecipeArgument,
+    on: Annotated[Platform, typer.Option("--on", help="Where nodes come from.")],
+    run_dir: RunDirOption = None, workers: WorkersOption = None,
+    nodes: Annotated[int | None, typer.Option("--nodes", min=1, help="Machines to ask for. Default: the recipe's "
+                                              "cluster.nodes and its spares, else 1.")] = None,
+    overrides: SetOption = None, cache: CacheOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the command, the script and the names in the "
+                                          "environment; submit nothing.")] = False,
+) -> None:
+    """Submit a recipe's run as a job; flags are the recipe's `slurm:` section (--set slurm.time=2h)."""
+    from launcher.cli.submit import SubmitOptions, submit
+
+    options = SubmitOptions(run_dir, workers, nodes, tuple(overrides or ()), cache)
+    raise typer.Exit(submit(recipe, options, dry_run=dry_run))
 
 
 @app.command("stop")

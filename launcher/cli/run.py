@@ -14,7 +14,7 @@ from typing import Literal
 
 from rich.console import Console
 
-from launcher.cli.find_run import default_run_dir, find_run
+from launcher.cli.find_run import find_run
 from launcher.cli.holding import heeding, holding
 from launcher.cli.preparing import prepared_data
 from launcher.cli.watch import leaving_on_signals, relaying, watch
@@ -34,7 +34,7 @@ from launcher.platforms.local import local_cluster
 from launcher.storage.lock import Lease, refuse_held
 from launcher.storage.process_id import process_id
 from launcher.storage.recipes import load_recipe
-from launcher.storage.run_dir import RunDir
+from launcher.storage.run_dir import RunDir, default_run_dir
 from launcher.storage.run_start import (
     Submission,
     begin_run,

@@ -6,14 +6,13 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 
 from launcher.cli.detach import detach
-from launcher.cli.find_run import default_run_dir
 from launcher.cli.run import RunOptions
 from launcher.cli.status import status_fields
 from launcher.report.fold import RunFold
 from launcher.storage.journal import read_journal
 from launcher.storage.lock import holder_of
 from launcher.storage.recipes import load_recipe
-from launcher.storage.run_dir import RunDir
+from launcher.storage.run_dir import RunDir, default_run_dir
 
 
 def start(act: Callable[[], int], run_dir: Callable[[], str], *, detached: bool, as_json: bool) -> int:

@@ -84,9 +84,13 @@ def _ranks(wish: ClusterWish, cluster: Cluster) -> tuple[RankPlace, ...]:
 
 def _workers_per_node(wish: ClusterWish, cluster: Cluster) -> list[int]:
     left, counts = workers_wanted(wish, cluster), [0] * len(cluster.nodes)
-    for number, node in enumerate(cluster.nodes):
-        counts[number] = min(left, wish.gpus_per_node or node.slots)
-        left -= counts[number]
+    # Who says how many machines a number of workers is for wants them on all of these.
+    fair = -(-left // len(counts)) if wish.nodes is not None else left
+    for most in (fair, left):
+        for number, node in enumerate(cluster.nodes):
+            more = min(left, max(0, min(wish.gpus_per_node or node.slots, most) - counts[number]))
+            counts[number] += more
+            left -= more
     # More workers than slots, which only a CPU cluster may have.
     each, more = divmod(left, len(counts))
     return [count + each + (number < more) for number, count in enumerate(counts)]

@@ -3,7 +3,6 @@
 from launcher.core.recipe import Recipe
 
 SECTIONS = {
-    "slurm": "run it inside an allocation",
     "tracking": "the journal has everything",
 }
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from launcher.core.attempt import Node
 from launcher.core.errors import PlatformError
+from launcher.core.ray_settings import FOREIGN, ORDER, SETTINGS, authentication
 from launcher.orchestration.ray_address import require_answer
 
 FOLDER = "r"
@@ -37,22 +38,6 @@ KNOCK_S, KNOCKS_AT_ONCE = 5.0, 32
 CPU_SLOTS = 2
 """Workers on a node without a GPU, unless more are asked for."""
 
-ENVIRONMENT = {
-    # The agent's children would inherit niceness 15 and lose every core to whatever else runs.
-    "RAY_worker_niceness": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_enable_metrics_collection": "0",
-    "RAY_SCHEDULER_EVENTS": "0",
-    "RAY_DEDUP_LOGS": "0",
-    # A driver whose cluster is gone learns it in 5 s instead of 60.
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
-    # Batch systems and the kernel have memory limits of their own: two killers with two thresholds confuse.
-    "RAY_memory_monitor_refresh_ms": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
-FOREIGN = ("RAY_ADDRESS", "RAY_NAMESPACE", "RAY_RUNTIME_ENV_HOOK", "RAY_TMPDIR")
-"""Set by a surrounding Ray; any of them would redirect the private cluster."""
-
 
 def prepare_private(folder: Path) -> None:
     """Set what a private cluster in a new folder needs. Call before ray is imported: its core reads it only then."""
@@ -62,11 +47,10 @@ def prepare_private(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True)
     for name in FOREIGN:
         os.environ.pop(name, None)
-    # Without a token any user of this machine could submit code to the run's head.
     token = folder / "token"
     token.touch(mode=0o600)
     token.write_text(secrets.token_hex(32))
-    os.environ.update(ENVIRONMENT | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)})
+    os.environ.update(SETTINGS | authentication(str(token)))
 
 
 def start_private(folder: Path) -> None:
@@ -91,8 +75,8 @@ def connect(address: str) -> None:
 
 
 def live_nodes() -> dict[str, Node]:
-    """Return the live nodes of the connected cluster by Ray's ids, in the order of their addresses; those that will be
-    taken away are not among them. Raises RayError or an RPC error when the cluster does not answer."""
+    """Return the live nodes of the connected cluster by Ray's ids, in their order, else that of their addresses; those
+    that will be taken away are not among them. Raises RayError or an RPC error when the cluster does not answer."""
     import ray
 
     leaving = draining()
@@ -101,7 +85,8 @@ def live_nodes() -> dict[str, Node]:
              if node["Alive"] and node["NodeID"] not in leaving and node["Resources"].get("CPU", 0) >= 1]
     names = Counter(_name(node) for node in found)
     described = {node["NodeID"]: _node(node, alone=names[_name(node)] == 1) for node in found}
-    return dict(sorted(described.items(), key=lambda item: (item[1].address, item[1].name)))
+    order = {node["NodeID"]: node.get("Labels", {}).get(ORDER, "") for node in found}
+    return dict(sorted(described.items(), key=lambda item: (order[item[0]], item[1].address, item[1].name)))
 
 
 def draining() -> dict[str, float | None]:

@@ -7,6 +7,7 @@
     lease/                    who works on the run: `storage.lock`
     stops/                    requests to stop: `storage.stop_file`
     launcher.log              what a detached command printed
+    slurm-42.out              what job 42 printed, over all its allocations
     attempts/003/             attempt.json, journal.jsonl, controller.log, node-0.log, rank-000.log,
                               rank-000.stacks, failure.txt
     checkpoints/              named by `storage.checkpoints`
@@ -17,12 +18,21 @@ from pathlib import Path
 
 from launcher.storage.store import Store, open_store
 
+RUNS = Path("runs")
+
+
+def default_run_dir(name: str) -> str:
+    """Return where a recipe's run lies unless `--run-dir` says otherwise."""
+    return str(RUNS / name)
+
 
 class RunDir:
     """Keys and paths of one run."""
 
     RECIPE, PLAN, JOURNAL, MODEL = "recipe.yaml", "plan.json", "journal.jsonl", "model"
     LOG = "launcher.log"
+    SLURM_LOG = "slurm-%j.out"
+    """As sbatch takes it."""
 
     def __init__(self, url: str | Path) -> None:
         self.store: Store = open_store(str(url))

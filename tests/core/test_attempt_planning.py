@@ -53,6 +53,13 @@ def test_workers_may_be_fewer_or_more_than_slots(workers, nodes):
     assert planned.threads == max(1, 2 // max(nodes))
 
 
+@pytest.mark.parametrize(("workers", "slots", "nodes"), [
+    (2, (2, 2), [1, 1]), (3, (2, 2), [2, 1]), (7, (2, 2), [4, 3]), (11, (4, 8), [4, 7]), (2, (2, 2, 2), [1, 1, 0])])
+def test_workers_for_a_number_of_machines_are_spread_over_them(workers, slots, nodes):
+    planned = attempt({"workers": workers, "nodes": len(slots)}, cluster(*slots))
+    assert [sum(p.node == i for p in planned.ranks) for i in range(len(slots))] == nodes
+
+
 def test_an_attempt_takes_the_nodes_that_are_there_down_to_the_least():
     wish = {"nodes": 4, "min_nodes": 2, "gpus_per_node": 2}
     assert attempt(wish, cluster(2, 2, 2, gpus=2), device="cuda").world_size == 6

@@ -10,7 +10,7 @@ def said(*arguments: object) -> list[str]:
 
 
 def test_a_recipe_that_asks_for_more_is_told() -> None:
-    assert [line.partition(" ")[0] for line in said("quickstart", ["slurm.partition=long"])] == ["slurm"]
+    assert [line.partition(" ")[0] for line in said("quickstart", ["tracking.wandb.project=long"])] == ["tracking"]
 
 
 def test_a_recipe_that_asks_for_nothing_more_is_not() -> None:

@@ -19,3 +19,18 @@ def test_a_node_whose_raylet_takes_no_connection_is_silent_though_it_counts_as_l
                   "NodeManagerPort": port} for name, port in doors.items()]
         monkeypatch.setattr(ray, "nodes", lambda: nodes)
         assert ray_cluster.silent() == {"gone"}
+
+
+def test_nodes_that_have_a_place_among_the_others_are_taken_in_that_order(monkeypatch):
+    import ray
+
+    from launcher.core.ray_settings import ORDER
+    from launcher.orchestration import ray_cluster
+
+    # Addresses of ten nodes and more do not sort as text.
+    nodes = [{"NodeID": f"id{number}", "Alive": True, "NodeManagerAddress": f"10.0.0.{number}",
+              "NodeManagerHostname": f"node{number}", "Resources": {"CPU": 4.0}, "Labels": {ORDER: f"{number:06d}"}}
+             for number in (10, 2, 1)]
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    monkeypatch.setattr(ray_cluster, "draining", dict)
+    assert [node.name for node in ray_cluster.live_nodes().values()] == ["node1", "node2", "node10"]

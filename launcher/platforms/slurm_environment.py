@@ -1,0 +1,94 @@
+"""What Slurm says in the environment of a job and of its tasks: the one table of its names. Pure.
+
+Numbers come from the allocation and never from the host, of which a job may have a small part.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from launcher.core.errors import UserError
+
+JOB, NODES, NODE_LIST, END = "SLURM_JOB_ID", "SLURM_JOB_NUM_NODES", "SLURM_JOB_NODELIST", "SLURM_JOB_END_TIME"
+NODE, NODE_NAME = "SLURM_NODEID", "SLURMD_NODENAME"
+CORES, GPUS = "SLURM_JOB_CPUS_PER_NODE", "SLURM_GPUS_ON_NODE"
+MEMORY, MEMORY_OF_A_CORE = "SLURM_MEM_PER_NODE", "SLURM_MEM_PER_CPU"
+_MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """The job, as its batch script sees it."""
+
+    job: int
+    nodes: int
+    node_list: str
+    """Slurm's short form: `host_names` has the names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What the job has of one node."""
+
+    node: int
+    """Counted from 0, in the order of the node list."""
+    name: str
+    cores: int
+    gpus: int
+    memory: int | None
+    """Bytes; None where Slurm does not account for memory."""
+
+
+def allocation(environment: Mapping[str, str]) -> Allocation:
+    """Return the job that this is. Raises UserError outside of one."""
+    try:
+        return Allocation(int(environment[JOB]), int(environment[NODES]), environment[NODE_LIST])
+    except KeyError as error:
+        raise UserError(f"{error.args[0]} is not set, so this is no job of Slurm: submit the script with "
+                        "`sbatch --nodes=2 train.sbatch RECIPE`, or type `launcher submit RECIPE --on slurm`") from None
+
+
+def share(environment: Mapping[str, str]) -> Share:
+    """Return what the job has of the node on which this task runs."""
+    node = int(environment[NODE])
+    cores = per_node(environment[CORES])
+    mine = cores[min(node, len(cores) - 1)]
+    return Share(node, environment[NODE_NAME], mine, int(environment.get(GPUS) or 0), _memory(environment, mine))
+
+
+def too_few_cores(environment: Mapping[str, str], workers: int) -> str:
+    """Return what to tell the person whose job has fewer cores on a node than workers; nothing if there are enough.
+
+    Slurm gives a task one core unless it is asked for more, however many GPUs the task has.
+    """
+    least = min(per_node(environment[CORES]))
+    wanted = max(workers, int(environment.get(GPUS) or 0))
+    if least >= wanted:
+        return ""
+    return (f"the job has {least} of a node's cores for {wanted} workers, which will wait for each other; ask for more "
+            "with --cpus-per-task or --exclusive (in a recipe: slurm: {extra: {exclusive: true}})")
+
+
+def per_node(numbers: str) -> list[int]:
+    """Return the number of each node from Slurm's short form: `16(x2),8` is 16, 16, 8."""
+    found = re.findall(r"(\d+)(?:\(x(\d+)\))?", numbers)
+    return [int(number) for number, times in found for _ in range(int(times or 1))]
+
+
+def end_of(environment: Mapping[str, str], job: Mapping[str, str]) -> float | None:
+    """Return when the allocation ends, in UTC seconds, from the environment or what `scontrol` shows of the job."""
+    told = environment.get(END) or job.get("EndTime", "")
+    return float(told) if told.isdigit() else None
+
+
+def start_of(job: Mapping[str, str]) -> float | None:
+    """Return when the allocation began, in UTC seconds."""
+    told = job.get("StartTime", "")
+    return float(told) if told.isdigit() else None
+
+
+def _memory(environment: Mapping[str, str], cores: int) -> int | None:
+    # Zero asks for all of a node, and does not say how much that is.
+    if of_node := int(environment.get(MEMORY) or 0):
+        return of_node * _MIB
+    return int(environment.get(MEMORY_OF_A_CORE) or 0) * cores * _MIB or None

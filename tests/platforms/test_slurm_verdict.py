@@ -1,0 +1,65 @@
+"""What becomes of a job: who yields goes on, who was sent away does not, and nothing goes on for ever."""
+
+import pytest
+
+from launcher.platforms.slurm_verdict import exit_code, fruitless_allocations, margin_s, verdict
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 76])
+def test_a_run_that_has_ended_is_not_queued_again(code):
+    assert verdict(code, "RUNNING", stop_asked=False, fruitless=0) == "end"
+
+
+def test_a_run_that_yielded_is_queued_again_while_the_job_is_ours():
+    assert verdict(75, "RUNNING", stop_asked=False, fruitless=0) == "requeue"
+
+
+@pytest.mark.parametrize("state", ["COMPLETING", "CANCELLED", "PENDING", ""])
+def test_what_slurm_takes_away_is_left_to_slurm(state):
+    assert verdict(75, state, stop_asked=False, fruitless=0) == "left to Slurm"
+
+
+def test_a_run_that_a_person_stopped_stays_stopped():
+    assert verdict(75, "RUNNING", stop_asked=True, fruitless=0) == "stopped"
+
+
+def test_allocations_that_save_nothing_do_not_follow_each_other_for_ever():
+    assert verdict(75, "RUNNING", stop_asked=False, fruitless=2) == "requeue"
+    assert verdict(75, "RUNNING", stop_asked=False, fruitless=3) == "fruitless"
+
+
+def fruitless(events):
+    return fruitless_allocations(events, 0, out_of_time=True)
+
+
+def allocation(reason, *saved):
+    return [*({"event": "checkpoint_committed", "step": step} for step in saved),
+            {"event": "stop_requested", "reason": reason}, {"event": "run_ended", "exit_code": 75}]
+
+
+def test_only_the_clock_counts_and_only_since_the_last_new_checkpoint():
+    idle = allocation("time_limit")
+    assert fruitless([*idle, *idle]) == 2
+    assert fruitless([*idle, *allocation("time_limit", 4), *idle]) == 2, "the one that saved ended so too"
+    assert fruitless([*idle, *idle, *allocation("time_limit", 4), *allocation("time_limit", 4)]) == 2
+    assert fruitless([*idle, *idle, *allocation("signal")]) == 0, "preemptions are free"
+
+
+def test_an_allocation_whose_time_ends_before_the_run_begins_is_the_last_one():
+    before = allocation("signal", 4)
+    assert fruitless_allocations(before, len(before), out_of_time=True) == 3
+    assert fruitless_allocations(before, len(before), out_of_time=False) == 0, "sent away before it began"
+
+
+@pytest.mark.parametrize("step,ended_by_us,asked,code", [
+    (0, False, True, 0), (75, False, False, 75), (1, False, True, 1),
+    (137, False, True, 75), (143, False, True, 75), (76, False, True, 75), (76, False, False, 76),
+    (137, False, False, 137), (137, True, False, 75)])
+def test_a_controller_that_slurm_killed_after_a_notice_has_yielded(step, ended_by_us, asked, code):
+    assert exit_code(step, ended_by_us=ended_by_us, asked=asked) == code
+
+
+def test_the_margin_covers_two_saves_and_leaves_most_of_a_short_allocation():
+    assert margin_s([], None) == 60.0
+    assert margin_s([100.0, 300.0], 12 * 3600.0) == 635.0
+    assert margin_s([300.0], 100.0) == 30.0
