@@ -112,6 +112,9 @@ class Drill:
         with self.begun(name) as command:
             expected = 0
             while waiting and expected == 0:
+                if strikes and command.exit_code() is not None:
+                    waiting.clear()  # A worker alone on a node that was cut off may have trained to the end.
+                    break
                 fault, span = waiting.pop(0)
                 strikes.append(_strike(command, fault, span, chance))
                 expected = fault.exit_code or 0
