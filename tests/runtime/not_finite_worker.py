@@ -24,6 +24,7 @@ from launcher.runtime.checkpoint.restoring import state_of
 from launcher.runtime.engine import TrainEngine, Update
 from launcher.runtime.environment import set_ranks
 from launcher.runtime.partitions import gathered
+from launcher.runtime.worker import leave
 from launcher.storage.store import open_store
 from tests.runtime.tiny import zero_config
 
@@ -110,3 +111,4 @@ def main(orders_file: str, store: str, out: str) -> None:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+    leave(0)  # As workers do: destructors of process groups may abort.

@@ -19,6 +19,7 @@ from launcher.runtime.checkpoint.zero3 import Zero3State
 from launcher.runtime.engine import TrainEngine
 from launcher.runtime.environment import set_ranks
 from launcher.runtime.process_group import Exchange, new_group
+from launcher.runtime.worker import leave
 from launcher.storage.checkpoints import Checkpoints
 from launcher.storage.run_dir import RunDir
 
@@ -77,3 +78,4 @@ def main(orders_file: str, target: str, store: str, out: str) -> None:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+    leave(0)  # As workers do: destructors of process groups may abort.
