@@ -5,7 +5,6 @@ themselves are `benchmarks.machines`; the run that is on the cluster, and what m
 """
 
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -15,15 +14,14 @@ from typing import Self
 from benchmarks.harness import environment as contestants
 from benchmarks.machines import NETWORK, Machine, Machines
 from launcher.orchestration.drilled_command import Ground
-from launcher.orchestration.faults import command_line, first_word
+from launcher.orchestration.faults import first_word
 from launcher.orchestration.worker_process import WORKER_MODULE
-from launcher.storage.process_id import ProcessId
+from launcher.platforms.slurm_ray import RAY
+from launcher.storage.process_id import ProcessId, command_line
 
 PORT = 6379
 ADDRESS = f"{NETWORK}.1:{PORT}"
 MEMORY = 80 * 2**20
-RAY = (sys.executable, "-m", "ray.scripts.scripts")
-"""The command, wherever it is installed."""
 ENVIRONMENT = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_enable_metrics_collection": "0"}
 PATIENCE_S = 90.0
 TOLD_S = 30.0

@@ -17,7 +17,7 @@ from random import Random
 from typing import Any
 
 from launcher.core.drill import Recovery, differences, exactly, first_step_after, recovery, spread, tolerance
-from launcher.core.errors import REFUSED, UserError
+from launcher.core.errors import FINISHED, REFUSED, UserError
 from launcher.orchestration.drilled_command import HERE, LIMIT_S, Command, Ground, NotRight
 from launcher.orchestration.faults import Fault
 from launcher.storage.journal import read_journal
@@ -112,11 +112,14 @@ class Drill:
         with self.begun(name) as command:
             expected = 0
             while waiting and expected == 0:
-                if strikes and command.exit_code() is not None:
-                    waiting.clear()  # A worker alone on a node that was cut off may have trained to the end.
-                    break
                 fault, span = waiting.pop(0)
-                strikes.append(_strike(command, fault, span, chance))
+                try:
+                    strikes.append(_strike(command, fault, span, chance))
+                except NotRight:
+                    if not strikes or command.exit_code() != FINISHED:
+                        raise
+                    waiting.clear()  # What came before took it so far that it has ended in good order.
+                    break
                 expected = fault.exit_code or 0
                 if expected == 0:
                     _await_step(command, strikes[-1])

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from launcher.core.errors import PlatformError
-from launcher.orchestration.faults import LivingRun, command_line, nobody
+from launcher.orchestration.faults import LivingRun, nobody
 from launcher.storage.journal import read_journal
-from launcher.storage.process_id import ProcessId, descendants, leave, process_id, wait_gone
+from launcher.storage.process_id import ProcessId, command_line, descendants, leave, process_id, wait_gone
 from launcher.storage.run_dir import RunDir
 
 POLL_S = 0.03

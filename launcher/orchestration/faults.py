@@ -8,7 +8,6 @@ first. When to hurt and what must follow is `orchestration.drill`.
 import json
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -17,7 +16,7 @@ from typing import Literal
 from launcher.orchestration import ray_cluster
 from launcher.orchestration.supervisor import CONTROLLER_MODULE
 from launcher.storage.journal import read_journal
-from launcher.storage.process_id import ProcessId, children, descendants
+from launcher.storage.process_id import ProcessId, children, command_line, descendants
 from launcher.storage.run_dir import RunDir
 
 Moment = Literal["training", "loading"]
@@ -78,13 +77,6 @@ class LivingRun:
         except (OSError, ValueError):  # Not yet there, or being written.
             return []
         return [process for each in recorded if (process := ProcessId.model_validate(each)).alive()]
-
-
-def command_line(process: ProcessId) -> list[str]:
-    """Return a process's command line; nothing if it is gone."""
-    with suppress(OSError):
-        return Path(f"/proc/{process.pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
-    return []
 
 
 def first_word(process: ProcessId) -> str:

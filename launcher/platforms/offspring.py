@@ -4,10 +4,8 @@ Decides nothing about when they end; it makes it possible to end exactly these, 
 """
 
 import ctypes
-import os
 import signal
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from launcher.storage.process_id import ProcessId, descendants, leave, process_id, wait_gone
 
@@ -39,11 +37,3 @@ def end_offspring(may_finish: Callable[[ProcessId], bool], grace_s: float) -> No
     while left := list(offspring()):
         if not leave(left, 0.0):
             return
-
-
-def command_words(process: ProcessId) -> list[str]:
-    """Return a process's command line; nothing if it is gone."""
-    try:
-        return [os.fsdecode(word) for word in Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")]
-    except OSError:
-        return []

@@ -17,11 +17,11 @@ from pathlib import Path
 from launcher.core.errors import INFRASTRUCTURE, LauncherError, PlatformError
 from launcher.core.stopping import ORPHAN_GRACE_S
 from launcher.platforms.addresses import towards
-from launcher.platforms.offspring import command_words, end_offspring, forget_the_dead, keep_orphans
+from launcher.platforms.offspring import end_offspring, forget_the_dead, keep_orphans
 from launcher.platforms.ports import free_block, head_block, nobody_listens
 from launcher.platforms.slurm_environment import Share, share
 from launcher.platforms.slurm_ray import TOKEN, Orders, Report, folder, ray_environment, ray_start
-from launcher.storage.process_id import ProcessId
+from launcher.storage.process_id import ProcessId, command_line
 
 WORKERS = "launcher.runtime.worker"
 """The module of processes that may still be saving."""
@@ -98,7 +98,7 @@ def _ray(command: list[str], environment: dict[str, str], said: Path) -> str:
 
 
 def _may_be_saving(process: ProcessId) -> bool:
-    return WORKERS in command_words(process)
+    return WORKERS in command_line(process)
 
 
 def _report(report: Report) -> None:

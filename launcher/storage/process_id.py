@@ -121,3 +121,9 @@ def _stat(pid: int) -> tuple[str, float] | None:
     fields = text.rpartition(")")[2].split()
     return fields[0], int(fields[19]) / _TICKS
 
+
+def command_line(process: ProcessId) -> list[str]:
+    """Return a process's command line; nothing if it is gone."""
+    with suppress(OSError):
+        return Path(f"/proc/{process.pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    return []
