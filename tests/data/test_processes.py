@@ -150,8 +150,7 @@ def test_two_at_once_do_the_work_once(start, tmp_path):
         assert sum(f"\n{name} " in f"\n{text}" for text in told) == 1
 
 
-@pytest.mark.slow
-def test_a_preparation_killed_at_any_moment_is_done_again_to_the_byte(start, tmp_path):
+def kill_preparations(start, tmp_path, count):
     seed = random.SystemRandom().randrange(2**32)
     print("seed", seed)
     draw, whole = random.Random(seed), tmp_path / "whole"
@@ -159,7 +158,7 @@ def test_a_preparation_killed_at_any_moment_is_done_again_to_the_byte(start, tmp
     assert start(whole).wait(100) == 0
     seconds = time.monotonic() - begin
     expected = contents(LocalStore(whole))
-    for number in range(20):
+    for number in range(count):
         cache, moment = tmp_path / f"cache {number}", draw.uniform(0.1, seconds)
         process = start(cache)
         time.sleep(moment)  # the moment is what is drawn
@@ -171,6 +170,16 @@ def test_a_preparation_killed_at_any_moment_is_done_again_to_the_byte(start, tmp
         assert again.wait(100) == 0, again.stderr.read()
         assert contents(LocalStore(cache)) == expected
         assert not [path for path in cache.rglob(".*") if "prepared" in path.parts], "an unfinished file is left"
+
+
+@pytest.mark.slow
+def test_a_preparation_killed_at_any_moment_is_done_again_to_the_byte(start, tmp_path):
+    kill_preparations(start, tmp_path, 8)
+
+
+@pytest.mark.campaign
+def test_twenty_preparations_killed_are_done_again_to_the_byte(start, tmp_path):
+    kill_preparations(start, tmp_path, 20)
 
 
 def test_the_usual_number_of_processes():

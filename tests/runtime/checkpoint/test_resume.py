@@ -1,5 +1,6 @@
 """A run that is continued from a checkpoint goes on as if nothing had happened."""
 
+import random
 from pathlib import Path
 
 import pytest
@@ -49,16 +50,30 @@ def test_a_run_goes_on_bit_for_bit_in_the_middle_of_a_stage(tmp_path: Path) -> N
     assert sum(after.consumed.values()) == plan.rows
 
 
+def go_on_from(folder: Path, precision: str, count: int) -> None:
+    """Continue a run from so many of its steps, drawn by a seed that is printed; each must end as the whole one."""
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    plan, whole = unbroken(folder, precision)
+    final = state(folder / "whole", plan.steps)
+    for step in sorted(random.Random(seed).sample(range(1, plan.steps + 1), count)):
+        run, rest = resumed(folder, plan, step)
+        assert told(rest) == told(whole)[step:], f"from step {step}"
+        assert equal(state(run, plan.steps), final), f"from step {step}"
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_run_goes_on_bit_for_bit_from_any_step(tmp_path: Path, precision: str) -> None:
+    go_on_from(tmp_path, precision, 3)
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_run_goes_on_bit_for_bit_from_every_step(tmp_path: Path, precision: str) -> None:
-    plan, whole = unbroken(tmp_path, precision)
-    final = state(tmp_path / "whole", plan.steps)
-    for step in range(1, plan.steps + 1):
-        run, rest = resumed(tmp_path, plan, step)
-        assert told(rest) == told(whole)[step:], f"from step {step}"
-        assert equal(state(run, plan.steps), final), f"from step {step}"
+    go_on_from(tmp_path, precision, 8)
 
 
 @pytest.mark.slow
