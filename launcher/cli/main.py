@@ -13,7 +13,6 @@ app = typer.Typer(name="launcher", no_args_is_help=True, add_completion=False, p
                   help="Fine-tune large models through recipes of stages and mixes, as one run that survives.")
 
 
-
 def _version(asked: bool) -> None:
     if asked:
         from launcher import __version__
@@ -94,20 +93,26 @@ def resume_command(run: RunArgument, workers: WorkersOption = None, overrides: S
 
 @app.command("submit")
 def submit_command(
-    recipe: RecipeArgument,
+    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="A recipe file, or the name of a shipped "
+                                                 "one; several with --array.")],
     on: Annotated[Platform, typer.Option("--on", help="Where nodes come from.")],
     run_dir: RunDirOption = None, workers: WorkersOption = None,
     nodes: Annotated[int | None, typer.Option("--nodes", min=1, help="Machines to ask for. Default: the recipe's "
                                               "cluster.nodes and its spares, else 1.")] = None,
     overrides: SetOption = None, cache: CacheOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the command, the script and the names in the "
-                                          "environment; submit nothing.")] = False,
+    site: Annotated[str | None, typer.Option("--site", metavar="NAME|PATH", help="A site file: modules, Python, "
+                    "container. Default: the recipe's slurm.site, else $LAUNCHER_SITE.")] = None,
+    array: Annotated[bool, typer.Option("--array", help="Each recipe a run, as tasks of one job array.")] = False,
+    prepare: Annotated[bool, typer.Option("--prepare/--no-prepare", help="Fetch and prepare model and data here, so "
+                       "that the job needs no internet; without, its first node does.")] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the command, the script, the names in the "
+                                          "environment, what would be copied and the plan; submit nothing.")] = False,
 ) -> None:
     """Submit a recipe's run as a job; flags are the recipe's `slurm:` section (--set slurm.time=2h)."""
     from launcher.cli.submit import SubmitOptions, submit
 
-    options = SubmitOptions(run_dir, workers, nodes, tuple(overrides or ()), cache)
-    raise typer.Exit(submit(recipe, options, dry_run=dry_run))
+    options = SubmitOptions(run_dir, workers, nodes, tuple(overrides or ()), cache, site, array, prepare)
+    raise typer.Exit(submit(recipes, options, dry_run=dry_run))
 
 
 @app.command("stop")

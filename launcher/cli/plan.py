@@ -32,19 +32,40 @@ def show_plan(recipe: str, overrides: Sequence[str], cache: str | None, cluster:
               as_json: bool) -> None:
     """Print the plan of a recipe, as a table or as JSON."""
     loaded = load_recipe(recipe, overrides)
-    made = plan(loaded.guess_sizes(), _prepared(loaded, cache), loaded.ds_template, where=loaded.where)
+    made = plan_of(loaded, prepared_before(loaded, cache))
     facts = _facts(made)
     attempt = _attempt(made, loaded.recipe, cluster, workers)
     lost = waste(made, attempt.data_parallel, attempt.micro_batch) if attempt else _waste(made, loaded.recipe, workers)
     if as_json:
         print(json.dumps(_as_json(made, forecast(made), facts, lost), indent=1))
     else:
-        _print(made, forecast(made), facts, lost, recipe)
+        console = _console()
+        _print(made, forecast(made), facts, lost, console)
+        if made.grade == "estimated":
+            console.print(f"exact    launcher prepare {recipe}")
+        console.print(f"next     launcher run {recipe}")
         for line in not_yet(loaded.recipe):
             print(f"note     {line}")
 
 
-def _prepared(loaded: LoadedRecipe, cache: str | None) -> Prepared | None:
+def print_plan(made: RunPlan, recipe: Recipe, workers: int | None) -> None:
+    """Print what a plan comes to."""
+    _print(made, forecast(made), _facts(made), _waste(made, recipe, workers), _console())
+
+
+def plan_of(loaded: LoadedRecipe, prepared: Prepared | None) -> RunPlan:
+    """Return the plan of a recipe, estimated where its data is not prepared. Raises Unplannable."""
+    recipe = loaded.guess_sizes() if prepared is None else loaded.recipe
+    return plan(recipe, prepared, loaded.ds_template, where=loaded.where)
+
+
+def headline(made: RunPlan) -> str:
+    """Return a plan in one line."""
+    return (f"{made.name}  {made.grade} plan: {made.steps:,} steps, {made.rows:,} rows, "
+            f"{short(forecast(made).tokens)} tokens")
+
+
+def prepared_before(loaded: LoadedRecipe, cache: str | None) -> Prepared | None:
     """Return what was prepared, or None where sizes in the recipe must do."""
     unsized = {f"sources.{name}.path" for name, source in loaded.recipe.sources.items() if source.tokens is None}
     if any(problem.path in unsized for problem in loaded.missing):
@@ -99,11 +120,13 @@ def _as_json(made: RunPlan, comes_to: Forecast, facts: ModelFacts | None, lost: 
     }
 
 
-def _print(made: RunPlan, comes_to: Forecast, facts: ModelFacts | None, lost: Waste | None, recipe: str) -> None:
+def _console() -> Console:
     # Without a terminal rich would guess 80 columns and cut names; a pipe has no width.
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-    console.print(f"[bold]{made.name}[/bold]  {made.grade} plan: {made.steps:,} steps, {made.rows:,} rows, "
-                  f"{short(comes_to.tokens)} tokens")
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def _print(made: RunPlan, comes_to: Forecast, facts: ModelFacts | None, lost: Waste | None, console: Console) -> None:
+    console.print(headline(made).replace(made.name, f"[bold]{made.name}[/bold]", 1))
     console.print(_model_lines(made, facts))
     console.print(f"batch    {made.rows_per_step} rows of {made.sequence_length} tokens, "
                   f"{short(made.rows_per_step * made.sequence_length)} tokens a step at most")
@@ -112,8 +135,6 @@ def _print(made: RunPlan, comes_to: Forecast, facts: ModelFacts | None, lost: Wa
     console.print(_table(comes_to))
     if made.grade == "estimated":
         console.print("Sizes are the recipe's, or guessed from files it gives no `tokens` for.")
-        console.print(f"exact    launcher prepare {recipe}")
-    console.print(f"next     launcher run {recipe}")
 
 
 def _model_lines(made: RunPlan, facts: ModelFacts | None) -> str:

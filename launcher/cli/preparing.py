@@ -5,9 +5,19 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 
 from launcher.core.recipe import Recipe
 from launcher.core.source_index import Prepared
-from launcher.data.prepare import Preparation
+from launcher.data.prepare import Preparation, still_there
 from launcher.report.words import plural
+from launcher.storage.recipes import LoadedRecipe
 from launcher.storage.store import Store
+
+
+def data_of(loaded: LoadedRecipe, cache: Store, console: Console) -> Prepared:
+    """Return the prepared data of a recipe on disk; of a copy that a job runs, what was prepared on submission."""
+    if loaded.prepared is not None:
+        if still_there(loaded.prepared, cache):
+            return loaded.prepared
+        console.print("what was prepared on submission is not in the cache here; preparing again", highlight=False)
+    return prepared_data(loaded.as_read(), cache, console)
 
 
 def prepared_data(recipe: Recipe, cache: Store, console: Console, processes: int | None = None) -> Prepared:

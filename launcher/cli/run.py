@@ -16,7 +16,7 @@ from rich.console import Console
 
 from launcher.cli.find_run import find_run
 from launcher.cli.holding import heeding, holding
-from launcher.cli.preparing import prepared_data
+from launcher.cli.preparing import data_of, prepared_data
 from launcher.cli.watch import leaving_on_signals, relaying, watch
 from launcher.core.attempt import Cluster
 from launcher.core.attempt_planning import plan_attempt, workers_wanted
@@ -25,6 +25,7 @@ from launcher.core.not_yet import not_yet
 from launcher.core.planning import nowhere, plan
 from launcher.core.recipe import Recipe
 from launcher.core.recipe_running import ClusterWish
+from launcher.core.source_index import Prepared
 from launcher.core.yaml_tree import FieldPath
 from launcher.data.cache import cache_store
 from launcher.orchestration.ray_address import require_answer
@@ -44,6 +45,7 @@ from launcher.storage.run_start import (
     read_plan,
     read_submission,
 )
+from launcher.storage.store import Store
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Launch:
     text: bytes
     submission: Submission
     options: RunOptions
+    prepare: Callable[[Store, Console], Prepared]
     where: Callable[[FieldPath], str] = nowhere
     """`file:line:column` of a field, for what planning refuses."""
     typed: float = field(default_factory=lambda: process_id().began())
@@ -137,14 +140,14 @@ class Launch:
         """Return whether more is asked for now than has finished. Raises PlanChanged if something else is."""
         if self.recipe == read_submission(self.run).recipe:
             return False
-        prepared = prepared_data(self.recipe, cache_store(self.submission.cache), console)
+        prepared = self.prepare(cache_store(self.submission.cache), console)
         return change_of(self.run, plan(self.recipe, prepared, self.ds_template, where=self.where)) is not None
 
     def _plan(self, console: Console, wish: ClusterWish, cluster: Cluster | None, device: Literal["cpu", "cuda"]) -> Go:
         """Prepare and plan; return the word to go. Raises UserError for whatever cannot be."""
         cache = cache_store(self.submission.cache)
         with self._measured("prepare"):
-            prepared = prepared_data(self.recipe, cache, console)
+            prepared = self.prepare(cache, console)
         with self._measured("plan"):
             made = plan(self.recipe, prepared, self.ds_template, where=self.where)
             attempt = next_attempt(self.run)
@@ -187,7 +190,7 @@ def run(argument: str, options: RunOptions) -> int:
     submission = Submission(file=str(loaded.file), overrides=options.overrides, recipe=loaded.recipe,
                             cache=cache_store(options.cache).url, without_ray=options.without_ray)
     return Launch(RunDir(shown), shown, loaded.recipe, loaded.ds_template, loaded.text, submission,
-                  options, loaded.where).execute(console())
+                  options, partial(data_of, loaded), loaded.where).execute(console())
 
 
 def resume(argument: str, options: RunOptions) -> int:
@@ -201,7 +204,7 @@ def resume(argument: str, options: RunOptions) -> int:
     if options.cache:
         submission = submission.model_copy(update={"cache": cache_store(options.cache).url})
     return Launch(found, shown, submission.recipe, read_plan(found).ds_template, found.store.get(found.RECIPE),
-                  submission, options).execute(console())
+                  submission, options, partial(prepared_data, submission.recipe)).execute(console())
 
 
 def run_again(shown: str, submission: Submission, options: RunOptions) -> int:

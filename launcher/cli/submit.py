@@ -1,81 +1,138 @@
 """`launcher submit RECIPE --on slurm`: the run as a job, by the batch script that people may submit by hand as well.
 
-Parses and prints. The command is `platforms.sbatch`; what the job does is `platforms.slurm_job`.
+Parses and prints. What is submitted is `cli.submission`, the command `platforms.sbatch`, what the job does
+`platforms.slurm_job`.
 """
 
 import os
 import shlex
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Console
+
+from launcher.cli.plan import headline, plan_of, prepared_before, print_plan
+from launcher.cli.submission import Job, Run, SubmitOptions
 from launcher.core.errors import PlatformError
-from launcher.core.recipe_running import SlurmOptions
-from launcher.platforms.sbatch import PYTHON, job_number, nodes_of, sbatch_command
-from launcher.platforms.slurm_client import slurm
-from launcher.storage.lock import refuse_held
-from launcher.storage.recipes import LoadedRecipe, load_recipe
-from launcher.storage.run_dir import RunDir, default_run_dir
-from launcher.storage.run_start import last_end
-from launcher.storage.shipped import shipped
+from launcher.core.source_index import Prepared
+from launcher.platforms.sbatch import job_number
+from launcher.platforms.slurm_client import slurm, start_estimate
+from launcher.storage.run_dir import RunDir
+from launcher.storage.run_start import change_of
+from launcher.storage.submitted import CODE
+from launcher.storage.submitting import Snapshot, discard
 
-SCRIPT = "train.sbatch"
-
-
-@dataclass(frozen=True)
-class SubmitOptions:
-    """What the command line says besides the recipe."""
-
-    run_dir: str | None = None
-    workers: int | None = None
-    nodes: int | None = None
-    overrides: tuple[str, ...] = ()
-    cache: str | None = None
+INTERRUPTED = 130
+"""The exit code of what Ctrl-C ended, as shells have it."""
 
 
-def submit(recipe: str, options: SubmitOptions, *, dry_run: bool) -> int:
-    """Submit a recipe's run, or with `dry_run` print what would be; return the exit code."""
-    loaded = load_recipe(recipe, options.overrides)
-    loaded.require_data()
-    shown = options.run_dir or default_run_dir(loaded.recipe.name)
-    command = _command(loaded, recipe, shown, options)
+def submit(recipes: Sequence[str], options: SubmitOptions, *, dry_run: bool) -> int:
+    """Submit recipes' runs, or with `dry_run` print what would be; return the exit code."""
+    job = Job.of(recipes, options)
     if dry_run:
-        _describe(command)
+        _describe(job)
         return 0
-    run = RunDir(shown)
-    ended = last_end(run)
-    if ended is not None and ended.outcome == "finished" and not options.overrides:
-        print(f"{loaded.recipe.name} is finished already: the model is in {shown}/{RunDir.MODEL}\n"
-              f"next   launcher export {shown} OUT    launcher status {shown}")
-        return 0
-    refuse_held(run)
-    # sbatch takes a log in a folder that is not there, and the job then ends without a word.
-    run.path.mkdir(parents=True, exist_ok=True)
-    os.environ[PYTHON] = sys.executable
-    job = job_number(slurm(*command))
-    print(f"job {job} is submitted\nlog    {shown}/{RunDir.SLURM_LOG.replace('%j', str(job))}\n"
-          f"next   squeue --job {job}    launcher status {shown}    launcher stop {shown}")
+    for run in job.runs:
+        if run.finished() and not options.overrides:
+            print(f"{run.name} is finished already: the model is in {run.shown}/{RunDir.MODEL}\n"
+                  f"next   launcher export {run.shown} OUT    launcher status {run.shown}")
+            return 0
+        run.refuse_held()
+    try:
+        prepared = [_prepare(run, job) for run in job.runs]
+    except KeyboardInterrupt:
+        sys.stderr.write("launcher: stopped, nothing was submitted; what is prepared is kept\n")
+        return INTERRUPTED
+    _submit(job, job.snapshots(prepared))
     return 0
 
 
-def _command(loaded: LoadedRecipe, recipe: str, shown: str, options: SubmitOptions) -> list[str]:
-    wish, script = loaded.recipe.cluster, shipped("slurm", SCRIPT)
-    if script is None:
-        raise PlatformError(f"slurm/{SCRIPT} is not where launcher is installed; install it again")
-    given = [("--workers", options.workers), ("--cache", options.cache), *(("--set", each) for each in
-                                                                          options.overrides)]
-    arguments = [recipe, "--run-dir", shown, *(str(word) for name, value in given if value is not None
-                                               for word in (name, value))]
-    slurm_options = loaded.recipe.slurm or SlurmOptions()
-    gpus = None if options.workers else wish.gpus_per_node
-    return sbatch_command(str(script), loaded.recipe.name, str(Path(shown).absolute() / RunDir.SLURM_LOG),
-                          slurm_options, nodes_of(wish, options.nodes), gpus, arguments)
+def _prepare(run: Run, job: Job) -> Prepared | None:
+    """Fetch and prepare what a run needs, and see that it can be planned; return None where the job must do so."""
+    if not job.options.prepare:
+        print(f"{run.name} is not prepared here: the job prepares it on its first node, and may need the internet")
+        return None
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        if run.loaded.recipe.model.path is not None:
+            console.print(f"model  {run.loaded.recipe.model.path}: fetched unless it is here", markup=False)
+        prepared = run.prepare(job.cache, console)
+    except ImportError as error:
+        print(f"{run.name} cannot be prepared here ({error}): the job prepares it on its first node, and may need the "
+              "internet")
+        return None
+    made = plan_of(run.loaded, prepared)
+    if run.begun():
+        change_of(run.directory, made)  # Refused here rather than when the job's turn has come.
+    print(headline(made))
+    return prepared
 
 
-def _describe(command: list[str]) -> None:
-    """Print the command, the script and the names in the environment that the job would have: never a value."""
-    script = next(word for word in command if word.endswith(SCRIPT))
-    names = " ".join(sorted({*os.environ, PYTHON}))
-    print(f"command\n{shlex.join(command)}\n\nscript {script}\n{Path(script).read_text()}\n"
-          f"environment, by name (the job gets the values through --export=ALL)\n{names}\n\n"
-          f"{PYTHON} would be {sys.executable}; nothing was submitted")
+def _submit(job: Job, snapshots: Sequence[Snapshot]) -> None:
+    new = [snapshot.folder(run.directory) for run, snapshot in zip(job.runs, snapshots, strict=True)
+           if not snapshot.folder(run.directory).exists()]
+    copies = [snapshot.keep(run.directory) for run, snapshot in zip(job.runs, snapshots, strict=True)]
+    for line in _copied(snapshots[0]):
+        print(f"copied {line}")
+    if left := job.left_out:
+        print(f"left   {', '.join(left)}: failed this run too often (--set slurm.extra.exclude=false takes all nodes)")
+    try:
+        number = job_number(slurm(*job.command(snapshots), **job.environment(snapshots)))
+    except PlatformError:
+        for copy in new:
+            discard(copy)
+        raise
+    print(f"job {number} is submitted")
+    for task, (run, copy) in enumerate(zip(job.runs, copies, strict=True)):
+        log = run.log.replace("%j", str(number)) if len(copies) == 1 else f"{run.shown}/slurm-*.out, task {task}"
+        print(f"log    {log}\nruns   what is in {copy.relative_to(Path.cwd()) if _below(copy) else copy}")
+    shown = job.runs[0].shown
+    print(f"next   squeue --job {number}    launcher status {shown}    launcher stop {shown}")
+
+
+def _below(path: Path) -> bool:
+    return path.is_relative_to(Path.cwd())
+
+
+def _copied(snapshot: Snapshot) -> list[str]:
+    """Return what a copy holds, in lines; data and models are never in it."""
+    own = {name: content for name, content in snapshot.contents.items() if not name.startswith(f"{CODE}/")}
+    code = [len(content) for name, content in snapshot.contents.items() if name.startswith(f"{CODE}/")]
+    lines = [f"{snapshot.described.origins[name]}  {len(content):,} bytes" for name, content in own.items()]
+    if code:
+        lines.append(f"launcher's own code, {len(code)} files, {sum(code):,} bytes")
+    return [*lines, *(f"without {line}" for line in snapshot.described.left_out)]
+
+
+def _describe(job: Job) -> None:
+    """Print what would be submitted: never a value of the environment."""
+    prepared = [prepared_before(run.loaded, job.cache) for run in job.runs]
+    snapshots = job.snapshots(prepared)
+    command, environment = job.command(snapshots), job.environment(snapshots)
+    names = " ".join(sorted({*os.environ, *environment}))
+    print(f"command\n{shlex.join(command)}\n\nscript {job.script}\n{job.script.read_text()}\n"
+          f"environment, by name (the job gets the values through --export=ALL)\n{names}")
+    if job.site is not None:
+        print(f"\nsite {job.site.file}, which sets\n{' '.join(job.site.settings) or 'nothing'}")
+    for run, snapshot, data in zip(job.runs, snapshots, prepared, strict=True):
+        print(f"\nwould be copied to {snapshot.folder(run.directory).parent} (data and models are not)")
+        print("\n".join(_copied(snapshot)) + "\n")
+        print_plan(plan_of(run.loaded, data), run.loaded.recipe, job.options.workers)
+        print(_data_line(job.options, data))
+    if left := job.left_out:
+        print(f"left out  {', '.join(left)}, which failed this run too often")
+    print(f"start    {_start(command, environment)}\nnothing was submitted")
+
+
+def _data_line(options: SubmitOptions, prepared: Prepared | None) -> str:
+    if prepared is not None:
+        return "data     is prepared; the job reads the cache alone"
+    return f"data     would be prepared {'here, before submitting' if options.prepare else 'by the job'}"
+
+
+def _start(command: Sequence[str], environment: dict[str, str]) -> str:
+    try:
+        return start_estimate(command, **environment)
+    except PlatformError as error:
+        return str(error)

@@ -85,6 +85,8 @@ class ClusterWish(Document):
 class SlurmOptions(Document):
     """Flags for sbatch, by their long names; values as sbatch takes them."""
 
+    site: str | None = None
+    """What the cluster needs besides: a site file (relative to the recipe), or the name of one in slurm/sites."""
     partition: str | None = None
     """sbatch --partition."""
     account: str | None = None
@@ -93,8 +95,18 @@ class SlurmOptions(Document):
     """sbatch --qos."""
     time: Seconds | None = None
     """sbatch --time: the limit of one allocation."""
+    time_min: Seconds | None = None
+    """sbatch --time-min: a shorter limit will do if the job starts earlier by it."""
     constraint: str | None = None
     """sbatch --constraint."""
+    reservation: str | None = None
+    """sbatch --reservation."""
+    exclude: str | None = None
+    """sbatch --exclude: nodes to leave out, besides those that have failed this run too often."""
+    exclusive: bool = False
+    """sbatch --exclusive: whole nodes, so all of their cores."""
+    cpus_per_task: int | None = Field(default=None, ge=1)
+    """sbatch --cpus-per-task: cores of each node where nodes are shared. Slurm gives one without."""
     extra: dict[str, str | int | bool] = Field(default_factory=dict)
     """Any other sbatch option by its long name."""
 

@@ -106,6 +106,16 @@ def history_of(events: Iterable[Mapping[str, Any]]) -> History:
     return history
 
 
+def left_out(events: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Return the nodes that failed too often at any time of the run, those that a later start took again included."""
+    history, found = History(), frozenset[str]()
+    for event in events:
+        history = history.add(event)
+        if event["event"] == "decision":
+            found |= history.struck()
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Again:
     """Another attempt."""

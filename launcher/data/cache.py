@@ -27,6 +27,12 @@ def cache_store(option: str | None) -> Store:
     return open_store(str(path))
 
 
+def cache_url(option: str | None) -> str:
+    """Return the cache as it is known in any folder; it need not be there."""
+    url = _url(option)
+    return url if "://" in url else str(typed_path(url).absolute())
+
+
 def cache_there(option: str | None) -> Store | None:
     """Return the cache if it is there: who only asks what is in it leaves no folder behind."""
     url = _url(option)

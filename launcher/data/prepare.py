@@ -43,6 +43,16 @@ def look_up(recipe: Recipe, store: Store) -> Prepared | None:
     return Preparation(recipe, store).found()
 
 
+def still_there(prepared: Prepared, store: Store) -> bool:
+    """Return whether the store has what was prepared before. Asks for no source: a job's nodes may not reach them."""
+    try:
+        for index in prepared.sources.values():
+            stored_index(store, index.fingerprint)
+    except KeyError:
+        return False
+    return stored_facts(store, prepared.tokenizer.fingerprint) is not None
+
+
 def prepare(recipe: Recipe, store: Store, progress: "Progress | None" = None, *, processes: int | None = None,
             waiting: Waiting | None = None) -> Prepared:
     """Make what is missing in the store and return all of it. Raises as `look_up` and `Preparation.make`."""

@@ -4,19 +4,36 @@ A flag that is not given stays the batch script's: sbatch takes the command line
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from launcher.core.recipe_running import ClusterWish, SlurmOptions
 
-PYTHON = "LAUNCHER_PYTHON"
-"""Which Python the batch script takes, by its environment."""
+
+@dataclass(frozen=True, slots=True)
+class JobFlags:
+    """What a job is besides what its recipe says under `slurm`."""
+
+    name: str
+    log: str
+    """With sbatch's own signs for the job's number."""
+    folder: str
+    """In which the job works."""
+    nodes: int
+    gpus_per_node: int | None
+    exclude: tuple[str, ...] = ()
+    """Nodes that have failed the run too often."""
+    tasks: int = 1
+    """Runs, each a task of a job array if there are several."""
 
 
-def sbatch_command(script: str, name: str, log: str, slurm: SlurmOptions, nodes: int, gpus_per_node: int | None,
-                   arguments: Sequence[str]) -> list[str]:
-    """Return the command that submits a run: sbatch's flags, the script, and what the script is given."""
-    named = {"job-name": name, "output": log, "nodes": nodes, "gpus-per-node": gpus_per_node,
+def sbatch_command(script: str, job: JobFlags, slurm: SlurmOptions, arguments: Sequence[str]) -> list[str]:
+    """Return the command that submits a job: sbatch's flags, the script, and what the script is given."""
+    named = {"job-name": job.name, "output": job.log, "chdir": job.folder, "nodes": job.nodes,
+             "gpus-per-node": job.gpus_per_node, "array": f"0-{job.tasks - 1}" if job.tasks > 1 else None,
              "partition": slurm.partition, "account": slurm.account, "qos": slurm.qos, "constraint": slurm.constraint,
-             "time": None if slurm.time is None else time_limit(slurm.time)}
+             "reservation": slurm.reservation, "time": time_limit(slurm.time), "time-min": time_limit(slurm.time_min),
+             "exclusive": slurm.exclusive, "cpus-per-task": slurm.cpus_per_task,
+             "exclude": ",".join(filter(None, (slurm.exclude, *job.exclude))) or None}
     more = {option.replace("_", "-"): value for option, value in slurm.extra.items()}
     return ["sbatch", "--parsable", "--export=ALL", *flags(named | more), script, *arguments]
 
@@ -27,8 +44,10 @@ def flags(values: Mapping[str, str | int | bool | None]) -> list[str]:
             if value is not None and value is not False]
 
 
-def time_limit(seconds: float) -> str:
+def time_limit(seconds: float | None) -> str | None:
     """Return a duration as sbatch takes it, rounded up to minutes: Slurm would round down what is less than one."""
+    if seconds is None:
+        return None
     minutes = -(-int(seconds) // 60)
     return f"{minutes // 60:02d}:{minutes % 60:02d}:00"
 

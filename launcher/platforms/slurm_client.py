@@ -19,7 +19,7 @@ def fields(shown: str) -> dict[str, str]:
     return dict(re.findall(r"(\S+?)=(.*?)(?=\s+\S+?=|\s*$)", shown.strip()))
 
 
-def show_job(job: int) -> dict[str, str]:
+def show_job(job: int | str) -> dict[str, str]:
     """Return what Slurm knows of a job; times are UTC seconds. Raises PlatformError."""
     return fields(slurm("scontrol", "--oneliner", "show", "job", str(job), SLURM_TIME_FORMAT="%s"))
 
@@ -29,14 +29,29 @@ def host_names(nodes: str) -> list[str]:
     return slurm("scontrol", "show", "hostnames", nodes).split()
 
 
-def requeue(job: int) -> None:
+def requeue(job: int | str) -> None:
     """Let a job begin again from its script. Raises PlatformError where the cluster or the job forbids it."""
     slurm("scontrol", "requeue", str(job))
+
+
+def node_names() -> frozenset[str]:
+    """Return the names of the cluster's nodes. Raises PlatformError."""
+    return frozenset(slurm("sinfo", "--noheader", "--Node", "--format=%N").split())
+
+
+def start_estimate(command: Sequence[str], **environment: str) -> str:
+    """Return when a job that sbatch's command would submit may start, in sbatch's words. Raises PlatformError."""
+    said = _done(command[0], "--test-only", *command[1:], **environment).stderr.strip().splitlines()
+    return next((line.partition(": ")[2] for line in said if " to start at " in line), " ".join(said))
 
 
 def slurm(*command: str, **environment: str) -> str:
     """Return what one of Slurm's commands printed, with these added to its environment. Raises PlatformError with what
     it said if it failed."""
+    return _done(*command, **environment).stdout
+
+
+def _done(*command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=CALL_S, check=False,
                               env=os.environ | environment)
@@ -46,7 +61,7 @@ def slurm(*command: str, **environment: str) -> str:
         raise PlatformError(f"{_shown(command)}: no answer within {CALL_S:.0f} s") from None
     if done.returncode:
         raise PlatformError(f"{_shown(command)}: {(done.stderr or done.stdout).strip()}")
-    return done.stdout
+    return done
 
 
 def _shown(command: Sequence[str]) -> str:

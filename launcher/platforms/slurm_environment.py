@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from launcher.core.errors import UserError
 
 JOB, NODES, NODE_LIST, END = "SLURM_JOB_ID", "SLURM_JOB_NUM_NODES", "SLURM_JOB_NODELIST", "SLURM_JOB_END_TIME"
+ARRAY, TASK = "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"
 NODE, NODE_NAME = "SLURM_NODEID", "SLURMD_NODENAME"
 CORES, GPUS = "SLURM_JOB_CPUS_PER_NODE", "SLURM_GPUS_ON_NODE"
 MEMORY, MEMORY_OF_A_CORE = "SLURM_MEM_PER_NODE", "SLURM_MEM_PER_CPU"
@@ -24,6 +25,10 @@ class Allocation:
     nodes: int
     node_list: str
     """Slurm's short form: `host_names` has the names."""
+    handle: str
+    """What Slurm's commands call it: the number alone may stand for all tasks of a job array."""
+    task: int | None
+    """Its number in a job array."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,10 @@ class Share:
 def allocation(environment: Mapping[str, str]) -> Allocation:
     """Return the job that this is. Raises UserError outside of one."""
     try:
-        return Allocation(int(environment[JOB]), int(environment[NODES]), environment[NODE_LIST])
+        task = environment.get(TASK)
+        handle = environment[JOB] if task is None else f"{environment[ARRAY]}_{task}"
+        return Allocation(int(environment[JOB]), int(environment[NODES]), environment[NODE_LIST], handle,
+                          None if task is None else int(task))
     except KeyError as error:
         raise UserError(f"{error.args[0]} is not set, so this is no job of Slurm: submit the script with "
                         "`sbatch --nodes=2 train.sbatch RECIPE`, or type `launcher submit RECIPE --on slurm`") from None
@@ -66,7 +74,7 @@ def too_few_cores(environment: Mapping[str, str], workers: int) -> str:
     if least >= wanted:
         return ""
     return (f"the job has {least} of a node's cores for {wanted} workers, which will wait for each other; ask for more "
-            "with --cpus-per-task or --exclusive (in a recipe: slurm: {extra: {exclusive: true}})")
+            "with --cpus-per-task or --exclusive (in a recipe: slurm: {exclusive: true})")
 
 
 def per_node(numbers: str) -> list[int]:

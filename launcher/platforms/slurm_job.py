@@ -11,12 +11,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from launcher.core.errors import YIELDED, LauncherError, PlatformError
 from launcher.platforms.addresses import head_address
 from launcher.platforms.ports import free_block, nobody_listens
 from launcher.platforms.slurm_client import host_names, requeue, show_job
 from launcher.platforms.slurm_command import Asked, asked, run_command
+from launcher.platforms.slurm_container import container
 from launcher.platforms.slurm_environment import Allocation, allocation, end_of, start_of, too_few_cores
 from launcher.platforms.slurm_notices import Messenger, Notices
 from launcher.platforms.slurm_ray import Orders, ray_environment
@@ -36,7 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     notices = Notices()
     notices.take_signals()
     try:
-        job, wanted = allocation(os.environ), asked(arguments)
+        job = allocation(os.environ)
+        wanted = asked(arguments, job.task)
+        if job.task is not None:
+            _to_own_log(job, RunDir(wanted.run_dir))
         return Job(job, wanted, notices).live()
     except LauncherError as error:
         sys.stderr.write(f"launcher: {error}\n")
@@ -50,6 +55,7 @@ class Job:
         self._job, self._wanted, self._notices = job, wanted, notices
         self._run = RunDir(wanted.run_dir)
         self._token, self._known = token_of(self._run), 0
+        self._where = container(os.environ, str(Path.cwd()))
 
     def live(self) -> int:
         """Work on the run until it has ended or the allocation does; return the exit code."""
@@ -61,7 +67,7 @@ class Job:
         if words := too_few_cores(os.environ, self._wanted.wish.gpus_per_node or 1):
             _say(f"note: {words}")
         orders = Orders(job=self._job.job, address=address, port=port, token=secrets.token_hex(32))
-        with NodesStep(names, orders) as nodes:
+        with NodesStep(names, orders, self._where) as nodes:
             ready = nodes.wait_ready(lambda: self._notices.request() is not None)
             code = self._control(orders, names[0]) if ready else YIELDED
             if self._notices.over():
@@ -72,7 +78,7 @@ class Job:
     def _watch_clock(self) -> None:
         """Find out when the allocation ends. Where Slurm does not tell, its signals must do."""
         try:
-            shown = show_job(self._job.job)
+            shown = show_job(self._job.handle)
         except PlatformError as error:
             _say(f"note: {error}")
             shown = {}
@@ -86,9 +92,10 @@ class Job:
         """Run the controller and pass every notice on to it; return its exit code."""
         _say("Ray is up on all nodes")
         messenger = Messenger(self._run, time.time())
-        command = run_command(self._wanted, f"{orders.address}:{orders.port}", self._job.nodes)
+        command = run_command(self._wanted, f"{orders.address}:{orders.port}", self._job.nodes,
+                              self._where.python)
         environment = ray_environment(os.environ, self._job.job, 0) | {"PYTHONUNBUFFERED": "1"}
-        step = start_controller(controller_command(first_node, command), environment)
+        step = start_controller(controller_command(first_node, command, self._where), environment)
         while (code := step.poll()) is None and not self._notices.over():
             if (request := self._notices.request()) is not None:
                 messenger.tell(request)
@@ -117,7 +124,7 @@ class Job:
     def _state(self) -> str:
         """Return what Slurm calls the job's state; where it does not answer, what its signals say."""
         try:
-            return show_job(self._job.job).get("JobState", "")
+            return show_job(self._job.handle).get("JobState", "")
         except PlatformError:
             return "" if self._notices.ended else "RUNNING"
 
@@ -129,7 +136,7 @@ class Job:
 
     def _requeue(self) -> None:
         try:
-            requeue(self._job.job)
+            requeue(self._job.handle)
         except PlatformError as error:
             _say(f"the run has yielded, and this job cannot be queued again ({error}); the same sbatch command goes on")
             return
@@ -138,6 +145,16 @@ class Job:
         # An exit of its own could come before Slurm's word and be taken for the job's end.
         while not self._notices.ended and time.monotonic() < until:
             time.sleep(POLL_S)
+
+
+def _to_own_log(job: Allocation, run: RunDir) -> None:
+    """Write on into the run's directory: sbatch has one log for all tasks of a job array."""
+    run.path.mkdir(parents=True, exist_ok=True)
+    log = run.path / run.SLURM_LOG.replace("%j", str(job.job))
+    _say(f"task {job.task} of the array is {run.url}; its log is {log}")
+    with log.open("ab") as file:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(file.fileno(), stream.fileno())
 
 
 def _words(decided: Verdict, wanted: Asked) -> str:

@@ -14,6 +14,7 @@ from typing import Self
 
 from launcher.core.errors import PlatformError
 from launcher.core.stopping import ORPHAN_GRACE_S
+from launcher.platforms.slurm_container import Container
 from launcher.platforms.slurm_ray import Orders, Report
 
 NODE_MODULE = "launcher.platforms.slurm_node"
@@ -27,28 +28,30 @@ CLOSE_S = ORPHAN_GRACE_S + 15.0
 POLL_S = 0.2
 
 
-def nodes_command(nodes: int) -> list[str]:
+def nodes_command(nodes: int, where: Container) -> list[str]:
     """Return the command of the step that holds Ray."""
-    return [*STEP, f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", sys.executable, "-m", NODE_MODULE]
+    return [*STEP, *where.srun, f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", *where.inside,
+            where.python, "-m", NODE_MODULE]
 
 
-def controller_command(first_node: str, command: Sequence[str]) -> list[str]:
+def controller_command(first_node: str, command: Sequence[str], where: Container) -> list[str]:
     """Return the command of the controller's step. It is a step of its own, so that its exit code and Slurm's signals
     are the controller's alone."""
-    return [*STEP, "--nodes=1", "--ntasks=1", f"--nodelist={first_node}", "--input=none", *command]
+    return [*STEP, *where.srun, "--nodes=1", "--ntasks=1", f"--nodelist={first_node}", "--input=none", *where.inside,
+            *command]
 
 
 class NodesStep:
     """Ray on all nodes of the job, as a context: afterwards it is gone."""
 
-    def __init__(self, names: Sequence[str], orders: Orders) -> None:
-        self._names, self._orders = names, orders
+    def __init__(self, names: Sequence[str], orders: Orders, where: Container) -> None:
+        self._names, self._orders, self._where = names, orders, where
         self._reports: list[Report] = []
 
     def __enter__(self) -> Self:
         # A session of its own: what is sent to the batch script's process group is not for the step.
-        self._srun = subprocess.Popen(nodes_command(len(self._names)), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                      text=True, start_new_session=True)
+        self._srun = subprocess.Popen(nodes_command(len(self._names), self._where), stdin=subprocess.PIPE,
+                                      stdout=subprocess.PIPE, text=True, start_new_session=True)
         assert self._srun.stdin is not None
         self._say(self._orders.model_dump_json())
         threading.Thread(target=self._read, name="reports", daemon=True).start()

@@ -12,16 +12,13 @@ from launcher.core.ds_config import problems
 from launcher.core.errors import Problem, RecipeInvalid
 from launcher.core.suggestions import did_you_mean
 from launcher.storage.shipped import shipped, shipped_names
+from launcher.storage.submitted import Files
 from launcher.storage.typed_paths import is_file, typed_path
 
 
-def load_template(name: str, folder: Path, place: str) -> dict[str, Any]:
-    """Return a template by path or name, looked up in `folder` first. `place` is where the recipe names it.
-
-    Raises RecipeInvalid for one that is missing, no JSON, or refused.
-    """
-    file = _find(name, folder, place)
-    text = file.read_text(encoding="utf-8", errors="replace")
+def load_template(file: Path, files: Files) -> dict[str, Any]:
+    """Return the template in a file of a recipe. Raises RecipeInvalid for one that is no JSON, or refused."""
+    text = files.copy(file).read_text(encoding="utf-8", errors="replace")
     try:
         template = json.loads(text, object_pairs_hook=_without_duplicates)
     except json.JSONDecodeError as error:
@@ -37,9 +34,13 @@ def load_template(name: str, folder: Path, place: str) -> dict[str, Any]:
     return cast(dict[str, Any], template)
 
 
-def _find(name: str, folder: Path, place: str) -> Path:
+def find_template(name: str, folder: Path, place: str, files: Files) -> Path:
+    """Return the file of a template by path or name, looked up in `folder` first. `place` is where the recipe names it.
+
+    Raises RecipeInvalid if there is none.
+    """
     for candidate in (name, f"{name}.json"):
-        if is_file(path := typed_path(candidate, folder)):
+        if is_file(files.copy(path := typed_path(candidate, folder))):
             return path
     for candidate in (name, f"{name}.json"):
         if (found := shipped("ds_configs", candidate.removeprefix("ds_configs/"))) is not None:

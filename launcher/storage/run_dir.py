@@ -8,6 +8,7 @@
     stops/                    requests to stop: `storage.stop_file`
     launcher.log              what a detached command printed
     slurm-42.out              what job 42 printed, over all its allocations
+    submitted/                what queued jobs run: `storage.submitted`
     attempts/003/             attempt.json, journal.jsonl, controller.log, node-0.log, rank-000.log,
                               rank-000.stacks, failure.txt
     checkpoints/              named by `storage.checkpoints`
@@ -30,6 +31,7 @@ class RunDir:
     """Keys and paths of one run."""
 
     RECIPE, PLAN, JOURNAL, MODEL = "recipe.yaml", "plan.json", "journal.jsonl", "model"
+    SUBMITTED = "submitted"
     LOG = "launcher.log"
     SLURM_LOG = "slurm-%j.out"
     """As sbatch takes it."""

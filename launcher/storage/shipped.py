@@ -9,6 +9,13 @@ from launcher.storage.typed_paths import is_file
 
 PACKAGE = Path(__file__).resolve().parent.parent
 DATA_PREFIX = "package:"
+TOP_FOLDERS = ("recipes", "ds_configs", "slurm")
+"""Of a checkout."""
+
+
+def is_checkout() -> bool:
+    """Return whether launcher runs from a checkout, and not as an installed package."""
+    return not (PACKAGE / TOP_FOLDERS[-1]).is_dir()
 
 
 def shipped(folder: str, name: str) -> Path | None:

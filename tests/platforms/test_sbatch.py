@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from launcher.core.errors import UserError
 from launcher.core.recipe_running import ClusterWish, SlurmOptions
-from launcher.platforms.sbatch import job_number, nodes_of, sbatch_command, time_limit
-from launcher.platforms.slurm_command import asked, run_command
+from launcher.platforms.sbatch import JobFlags, job_number, nodes_of, sbatch_command, time_limit
+from launcher.platforms.slurm_command import asked, recipe_of, run_command
+from launcher.platforms.slurm_container import Container
 from launcher.platforms.slurm_ray import Report
 from launcher.platforms.slurm_steps import bring_up_problems, controller_command, nodes_command
 from launcher.storage.shipped import shipped
@@ -19,10 +21,24 @@ SCRIPT = shipped("slurm", "train.sbatch") or Path()
 def test_flags_are_the_recipes_and_what_it_does_not_say_stays_the_scripts():
     slurm = SlurmOptions.model_validate({"partition": "long", "time": "90min", "extra": {
         "mail_type": "END", "exclusive": True, "requeue": False, "signal": "B:USR1@600"}})
-    command = sbatch_command("train.sbatch", "cardiology", "/runs/c/slurm-%j.out", slurm, 4, 8, ["x.yaml"])
-    assert command == ["sbatch", "--parsable", "--export=ALL", "--job-name=cardiology", "--output=/runs/c/slurm-%j.out",
-                       "--nodes=4", "--gpus-per-node=8", "--partition=long", "--time=01:30:00", "--mail-type=END",
-                       "--exclusive", "--signal=B:USR1@600", "train.sbatch", "x.yaml"]
+    job = JobFlags("cardiology", "/runs/c/slurm-%j.out", "/runs/c", nodes=4, gpus_per_node=8)
+    assert sbatch_command("train.sbatch", job, slurm, ["x.yaml"]) == [
+        "sbatch", "--parsable", "--export=ALL", "--job-name=cardiology", "--output=/runs/c/slurm-%j.out",
+        "--chdir=/runs/c", "--nodes=4", "--gpus-per-node=8", "--partition=long", "--time=01:30:00", "--exclusive",
+        "--mail-type=END", "--signal=B:USR1@600", "train.sbatch", "x.yaml"]
+
+
+def test_what_clusters_ask_for_has_fields_and_nodes_that_failed_join_those_the_person_leaves_out():
+    slurm = SlurmOptions.model_validate({
+        "account": "a", "qos": "high", "constraint": "h100", "reservation": "r", "time": "12h", "time_min": "90min",
+        "exclusive": True, "cpus_per_task": 8, "exclude": "node[7-8]"})
+    job = JobFlags("c", "/c.out", "/c", nodes=1, gpus_per_node=None, exclude=("node3",), tasks=3)
+    command = sbatch_command("train.sbatch", job, slurm, [])
+    assert {"--account=a", "--qos=high", "--constraint=h100", "--reservation=r", "--time=12:00:00",
+            "--time-min=01:30:00", "--exclusive", "--cpus-per-task=8", "--exclude=node[7-8],node3",
+            "--array=0-2"} <= set(command)
+    all_nodes = slurm.model_copy(update={"extra": {"exclude": False}})
+    assert not any(word.startswith("--exclude=") for word in sbatch_command("train.sbatch", job, all_nodes, []))
 
 
 @pytest.mark.parametrize("seconds,shown", [(30, "00:01:00"), (3600, "01:00:00"), (3601, "01:01:00"),
@@ -44,7 +60,7 @@ def test_the_jobs_number_is_found(printed):
 
 def test_the_batch_script_is_short_fixed_and_clean():
     text = SCRIPT.read_text()
-    assert len(text.splitlines()) < 25 and "{" not in text.replace("${LAUNCHER_PYTHON:-python}", "")
+    assert len(text.splitlines()) < 35 and not any(word in text for word in ("for ", "while ", "grep", "{{"))
     assert "#SBATCH --requeue" in text and "#SBATCH --signal=B:USR1@" in text
     checks = [["bash", "-n"], *([["shellcheck"]] if shutil.which("shellcheck") else [])]
     for check in checks:
@@ -53,11 +69,12 @@ def test_the_batch_script_is_short_fixed_and_clean():
 
 
 def words(nodes, *arguments):
-    return run_command(asked(["quickstart", *arguments]), "10.0.0.1:20000", nodes)
+    return run_command(asked(["quickstart", *arguments]), "10.0.0.1:20000", nodes, "/opt/python")
 
 
 def test_the_controller_gets_the_persons_options_and_the_jobs_cluster():
     command = words(3, "--set", "seed=7", "--run-dir", "r", "--cache", "/c")
+    assert command[:3] == ["/opt/python", "-m", "launcher.cli.main"]
     assert command[3:] == ["run", "quickstart", "--run-dir", "r", "--address", "10.0.0.1:20000", "--cache", "/c",
                            "--set", "seed=7", "--set", "cluster.nodes=3"]
     assert words(1)[4:7] == ["quickstart", "--run-dir", "runs/quickstart"]
@@ -72,6 +89,14 @@ def test_nodes_that_the_recipe_names_stay_its_own():
                                                                                              "cluster.nodes=4"))
 
 
+def test_each_task_of_an_array_has_its_recipe_and_several_recipes_are_for_an_array_alone():
+    assert asked(["quickstart", "cardiology"], task=1).recipe == "cardiology"
+    assert recipe_of(["a"], None) == recipe_of(["a"], 5) == "a"
+    for task in (None, 2):
+        with pytest.raises(UserError, match="sbatch --array=0-1"):
+            recipe_of(["a", "b"], task)
+
+
 def test_what_is_no_option_is_refused_before_anything_begins(capsys):
     with pytest.raises(SystemExit) as refused:
         asked(["quickstart", "--worker", "4"])
@@ -79,10 +104,11 @@ def test_what_is_no_option_is_refused_before_anything_begins(capsys):
 
 
 def test_steps_share_the_job_and_none_is_ended_because_a_task_has_ended():
-    for command in (nodes_command(2), controller_command("node1", ["true"])):
+    here = Container()
+    for command in (nodes_command(2, here), controller_command("node1", ["true"], here)):
         assert {"--overlap", "--kill-on-bad-exit=0", "--wait=0", "--export=ALL"} <= set(command)
-    assert {"--nodes=2", "--ntasks=2"} <= set(nodes_command(2))
-    assert "--nodelist=node1" in controller_command("node1", ["true"])
+    assert {"--nodes=2", "--ntasks=2"} <= set(nodes_command(2, here))
+    assert "--nodelist=node1" in controller_command("node1", ["true"], here)
 
 
 def test_a_bring_up_waits_for_all_nodes_and_names_those_that_are_missing():

@@ -23,7 +23,12 @@ SHOWN = """JobId=42 JobName=a name of words UserId=someone(1000) JobState=RUNNIN
 
 
 def test_a_batch_script_knows_its_allocation():
-    assert allocation(JOB) == Allocation(job=42, nodes=3, node_list="node[1-3]")
+    assert allocation(JOB) == Allocation(job=42, nodes=3, node_list="node[1-3]", handle="42", task=None)
+
+
+def test_a_task_of_an_array_is_not_called_by_a_number_that_may_mean_all_of_them():
+    of_array = allocation(JOB | {"SLURM_ARRAY_JOB_ID": "42", "SLURM_ARRAY_TASK_ID": "1"})
+    assert (of_array.job, of_array.handle, of_array.task) == (42, "42_1", 1)
 
 
 def test_outside_of_a_job_the_person_is_told_what_to_type():
