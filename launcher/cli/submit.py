@@ -8,7 +8,6 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 
@@ -26,6 +25,8 @@ from launcher.storage.submitting import Snapshot, discard
 INTERRUPTED = 130
 """The exit code of what Ctrl-C ended, as shells have it."""
 
+BY_JOB = ": the job prepares it on its first node, and may need the internet"
+
 
 def submit(recipes: Sequence[str], options: SubmitOptions, *, dry_run: bool) -> int:
     """Submit recipes' runs, or with `dry_run` print what would be; return the exit code."""
@@ -33,11 +34,12 @@ def submit(recipes: Sequence[str], options: SubmitOptions, *, dry_run: bool) -> 
     if dry_run:
         _describe(job)
         return 0
-    for run in job.runs:
-        if run.finished() and not options.overrides:
+    if not options.overrides and all(run.finished() for run in job.runs):
+        for run in job.runs:
             print(f"{run.name} is finished already: the model is in {run.shown}/{RunDir.MODEL}\n"
                   f"next   launcher export {run.shown} OUT    launcher status {run.shown}")
-            return 0
+        return 0
+    for run in job.runs:
         run.refuse_held()
     try:
         prepared = [_prepare(run, job) for run in job.runs]
@@ -50,49 +52,50 @@ def submit(recipes: Sequence[str], options: SubmitOptions, *, dry_run: bool) -> 
 
 def _prepare(run: Run, job: Job) -> Prepared | None:
     """Fetch and prepare what a run needs, and see that it can be planned; return None where the job must do so."""
+    # Beside the result, so that scripts read the job's number first.
+    console = Console(highlight=False, soft_wrap=True, markup=False, stderr=True)
     if not job.options.prepare:
-        print(f"{run.name} is not prepared here: the job prepares it on its first node, and may need the internet")
+        console.print(f"{run.name} is not prepared here{BY_JOB}")
         return None
-    console = Console(highlight=False, soft_wrap=True)
     try:
         if run.loaded.recipe.model.path is not None:
-            console.print(f"model  {run.loaded.recipe.model.path}: fetched unless it is here", markup=False)
+            console.print(f"model  {run.loaded.recipe.model.path}: fetched unless it is here")
         prepared = run.prepare(job.cache, console)
     except ImportError as error:
-        print(f"{run.name} cannot be prepared here ({error}): the job prepares it on its first node, and may need the "
-              "internet")
+        console.print(f"{run.name} cannot be prepared here ({error}){BY_JOB}")
         return None
     made = plan_of(run.loaded, prepared)
     if run.begun():
         change_of(run.directory, made)  # Refused here rather than when the job's turn has come.
-    print(headline(made))
+    console.print(headline(made))
     return prepared
 
 
 def _submit(job: Job, snapshots: Sequence[Snapshot]) -> None:
     new = [snapshot.folder(run.directory) for run, snapshot in zip(job.runs, snapshots, strict=True)
            if not snapshot.folder(run.directory).exists()]
-    copies = [snapshot.keep(run.directory) for run, snapshot in zip(job.runs, snapshots, strict=True)]
-    for line in _copied(snapshots[0]):
-        print(f"copied {line}")
-    if left := job.left_out:
-        print(f"left   {', '.join(left)}: failed this run too often (--set slurm.extra.exclude=false takes all nodes)")
+    for run, snapshot in zip(job.runs, snapshots, strict=True):
+        snapshot.keep(run.directory)
     try:
         number = job_number(slurm(*job.command(snapshots), **job.environment(snapshots)))
     except PlatformError:
         for copy in new:
             discard(copy)
         raise
+    _tell(job, number, snapshots)
+
+
+def _tell(job: Job, number: int, snapshots: Sequence[Snapshot]) -> None:
     print(f"job {number} is submitted")
-    for task, (run, copy) in enumerate(zip(job.runs, copies, strict=True)):
-        log = run.log.replace("%j", str(number)) if len(copies) == 1 else f"{run.shown}/slurm-*.out, task {task}"
-        print(f"log    {log}\nruns   what is in {copy.relative_to(Path.cwd()) if _below(copy) else copy}")
+    for task, (run, snapshot) in enumerate(zip(job.runs, snapshots, strict=True)):
+        log = run.log.replace("%j", str(number)) if len(snapshots) == 1 else f"{run.shown}/slurm-*.out, task {task}"
+        print(f"log    {log}\nruns   what is in {run.shown}/{RunDir.SUBMITTED}/{snapshot.name}")
+    for line in dict.fromkeys(line for snapshot in snapshots for line in _copied(snapshot)):
+        print(f"copied {line}")
+    if left := job.left_out:
+        print(f"left   {', '.join(left)}: failed this run too often (--set slurm.extra.exclude=false takes all nodes)")
     shown = job.runs[0].shown
     print(f"next   squeue --job {number}    launcher status {shown}    launcher stop {shown}")
-
-
-def _below(path: Path) -> bool:
-    return path.is_relative_to(Path.cwd())
 
 
 def _copied(snapshot: Snapshot) -> list[str]:
@@ -135,4 +138,4 @@ def _start(command: Sequence[str], environment: dict[str, str]) -> str:
     try:
         return start_estimate(command, **environment)
     except PlatformError as error:
-        return str(error)
+        return f"not known: {str(error).splitlines()[-1]}"

@@ -8,10 +8,12 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from compileall import compile_dir
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from py_compile import PycInvalidationMode
 
 from launcher.core.document import fingerprint
 from launcher.core.errors import UserError
@@ -61,6 +63,8 @@ class Snapshot:
     def keep(self, run: RunDir) -> Path:
         """Copy it into a run's directory unless it is there; return its folder."""
         folder = self.folder(run)
+        if folder.exists():
+            return folder
         staging = folder.with_name(f".{self.name}.{os.getpid()}")
         try:
             for name, content in _with_description(self):
@@ -68,8 +72,12 @@ class Snapshot:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
                 path.chmod(0o444)
-            if not folder.exists():
-                staging.rename(folder)
+            # Once here, and not by each process of the job. Nothing changes in a copy, so nothing is compared.
+            compile_dir(staging / CODE, quiet=2, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH)
+            staging.rename(folder)
+        except OSError:
+            if not folder.exists():  # Else another submission of the same was first.
+                raise
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         return folder

@@ -106,7 +106,7 @@ def test_a_dry_run_tells_everything_but_a_secret_and_leaves_nothing(capsys, monk
 def test_where_there_is_no_slurm_a_dry_run_says_so(capsys, monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
     assert submit(["quickstart"], SubmitOptions(), dry_run=True) == 0
-    assert "start    sbatch: no such command here" in capsys.readouterr().out
+    assert "start    not known: sbatch: no such command here" in capsys.readouterr().out
 
 
 def test_a_job_gets_a_log_and_copies_in_the_run_directory_and_the_next_command_is_told(capsys, monkeypatch):
@@ -120,12 +120,12 @@ def test_a_job_gets_a_log_and_copies_in_the_run_directory_and_the_next_command_i
     assert environment[PYTHON] == sys.executable and environment[CODE] == str(Path(copy).parent / "code")
     assert (Path(environment[CODE]) / "launcher/cli/main.py").is_file()
     printed = capsys.readouterr().out
-    assert "job 77 is submitted" in printed and "mine/slurm-77.out" in printed and "launcher status mine" in printed
+    assert printed.startswith("job 77 is submitted\nlog    mine/slurm-77.out\n") and "launcher status mine" in printed
 
 
 def test_data_is_prepared_before_and_the_job_asks_nobody_for_it(capsys, recipe):
     submit([str(recipe)], SubmitOptions(), dry_run=False)
-    assert "exact plan: 3 steps" in capsys.readouterr().out and list(Path("cache/prepared").iterdir())
+    assert "exact plan: 3 steps" in capsys.readouterr().err and list(Path("cache/prepared").iterdir())
     environment = told()[1]
     assert environment["HF_HUB_OFFLINE"] == environment["HF_DATASETS_OFFLINE"] == "1"
     # The data's own files may be gone by then, and its place unreachable.
@@ -145,7 +145,7 @@ def test_data_is_prepared_before_and_the_job_asks_nobody_for_it(capsys, recipe):
 def test_a_job_that_is_to_prepare_by_itself_is_told_of_and_is_not_cut_off(capsys, monkeypatch, recipe):
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     submit([str(recipe)], SubmitOptions(prepare=False), dry_run=False)
-    assert "on its first node" in capsys.readouterr().out and not Path("cache").exists()
+    assert "on its first node" in capsys.readouterr().err and not Path("cache").exists()
     assert "HF_HUB_OFFLINE" not in told()[1]
     assert load_recipe(script_arguments()[0]).prepared is None
 
@@ -153,8 +153,19 @@ def test_a_job_that_is_to_prepare_by_itself_is_told_of_and_is_not_cut_off(capsys
 def test_a_machine_that_cannot_prepare_leaves_it_to_the_job(capsys, monkeypatch, recipe):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     submit([str(recipe)], SubmitOptions(), dry_run=False)
-    assert "cannot be prepared here (import of tokenizers" in capsys.readouterr().out
+    assert "cannot be prepared here (import of tokenizers" in capsys.readouterr().err
     assert load_recipe(script_arguments()[0]).prepared is None
+
+
+def test_a_model_that_cannot_be_fetched_is_told_before_anything_waits_in_a_queue(monkeypatch, recipe):
+    def fetch(path, *, weights):
+        raise UserError(f"{path} is fetched {'with' if weights else 'without'} weights")
+
+    monkeypatch.setattr("launcher.cli.submission.model_folder", fetch)
+    options = SubmitOptions(overrides=("model={path: owner/name}",))
+    with pytest.raises(UserError, match="owner/name is fetched with weights"):
+        submit([str(recipe)], options, dry_run=False)
+    assert not Path("told").exists()
 
 
 def test_a_queued_job_runs_what_was_submitted_whatever_becomes_of_the_files(recipe):
@@ -177,7 +188,7 @@ def test_a_copy_is_made_once_and_another_one_of_what_has_changed(recipe):
 
     first = submitted()
     assert submitted() == first
-    assert not any(file.stat().st_mode & stat.S_IWUSR for file in first.rglob("*") if file.is_file())
+    assert not any(file.stat().st_mode & stat.S_IWUSR for file in first.rglob("*.*") if file.suffix != ".pyc" and file.is_file())
     put("mine/own.json", '{"zero_optimization": {"stage": 1}}')
     assert submitted() != first and first.is_dir()
 
@@ -258,7 +269,8 @@ def test_several_recipes_are_one_array_with_a_run_each(capsys, recipe):
     assert [Path(copy).parents[2] for copy in (first, second)] == [Path("runs/small").absolute(),
                                                                    Path("runs/other").absolute()]
     assert load_recipe(second).recipe.name == "other"
-    assert "runs/other/slurm-*.out, task 1" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "runs/other/slurm-*.out, task 1" in printed and "mine/other.yaml" in printed and "mine/small.yaml" in printed
 
 
 @pytest.mark.parametrize("text,options,words", [

@@ -98,7 +98,7 @@ def test_queued_tasks_of_an_array_run_what_was_submitted_by_their_sites_environm
     recipes = [str(desk.folder / f"recipes/{name}.yaml") for name in ("first", "second")]
     wanted = [*recipes, "--array", "--site", str(here)]
     assert " to start at " in desk.submit(*wanted, "--dry-run")
-    array = int(desk.submit(*wanted).split("job ")[1].split()[0])
+    array = int(desk.submit(*wanted).split()[1])
     # While it waits, all that it was made of changes or goes.
     desk.put("recipes/first.yaml", RECIPE.replace("steps: 3", "steps: 3000"))
     desk.put("checkout/launcher/__init__.py", "raise SystemExit('this is not what was submitted')\n")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from launcher.storage import submitting
 from launcher.storage.recipes import load_recipe
 from launcher.storage.run_dir import RunDir
 from launcher.storage.submitted import Files, run_of_copy
@@ -26,6 +27,7 @@ batch: {rows: 2}
 def snapshot(tmp_path, monkeypatch) -> Snapshot:
     """Write a recipe that extends another of the same file name in another folder, and take a snapshot of it."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(submitting, "own_code", lambda: ({}, []))
     for name, text in (("base/r.yaml", BASE), ("ds/x.json", json.dumps(DS)), ("base/data/a.jsonl", "{}"),
                        ("r.yaml", "extends: base/r.yaml\nseed: 3\n")):
         Path(name).parent.mkdir(exist_ok=True)
