@@ -7,6 +7,7 @@ come of that is `platforms.sbatch`; what is printed is `cli.submit`.
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -151,8 +152,12 @@ class Job:
         site = "" if self.site is None else str(copy / snapshots[0].name_of(self.site.file))
         code = str(copy / submitted.CODE) if snapshots[0].has_code else ""
         offline = OFFLINE if all(snapshot.described.prepared for snapshot in snapshots) else {}
-        defaults = {} if self.site is None else self.site.for_sbatch
-        return {PYTHON: sys.executable, SITE: site, CODE: code, **offline, **defaults}
+        return {PYTHON: sys.executable, SITE: site, CODE: code, **self.site_variables, **offline}
+
+    @property
+    def site_variables(self) -> dict[str, str]:
+        """Return what the site sets here as in the job."""
+        return {} if self.site is None else self.site.variables
 
     @property
     def cache(self) -> str:
@@ -164,8 +169,11 @@ class Job:
     def left_out(self) -> tuple[str, ...]:
         """Return nodes of the cluster that have failed a run too often."""
         struck = frozenset[str]().union(*(left_out(read_journal(run.directory)) for run in self.runs))
-        # A run may have begun on machines that this Slurm does not know, and would not take the names of.
-        return tuple(sorted(struck & node_names())) if struck else ()
+        if struck:
+            # A run may have begun on machines that this Slurm does not know, and would not take the names of.
+            with suppress(PlatformError):
+                struck &= node_names()
+        return tuple(sorted(struck))
 
     def _given(self) -> list[str]:
         options = self.options

@@ -34,6 +34,7 @@ def submit(recipes: Sequence[str], options: SubmitOptions, *, dry_run: bool) -> 
     if dry_run:
         _describe(job)
         return 0
+    os.environ.update(job.site_variables)
     if not options.overrides and all(run.finished() for run in job.runs):
         for run in job.runs:
             print(f"{run.name} is finished already: the model is in {run.shown}/{RunDir.MODEL}\n"

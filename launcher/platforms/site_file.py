@@ -20,7 +20,7 @@ SITE, MODULES, PYTHON, CODE = "LAUNCHER_SITE", "LAUNCHER_MODULES", "LAUNCHER_PYT
 """What the batch script reads: the site file, modules to load, which Python to take, and the code to run with it."""
 OWN = (MODULES, PYTHON, IMAGE, BY, MOUNTS, OPTIONS, PYTHON_INSIDE, "LAUNCHER_CACHE")
 """Names of launcher's that a site may set; any other variable is the site's."""
-OF_SBATCH = "SBATCH_"
+PREFIX = "LAUNCHER_"
 LINE = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 VALUE = re.compile(r"""(?:'([^']*)'|"([^"$`\\]*)"|([\w./:,@%+=-]*))\s*(?:\s\#.*)?""", re.ASCII)
 """What a shell takes as one word without looking into it."""
@@ -34,9 +34,10 @@ class Site:
     settings: Mapping[str, str]
 
     @property
-    def for_sbatch(self) -> dict[str, str]:
-        """Return what sbatch itself reads from its environment: defaults, which flags and recipes go before."""
-        return {name: value for name, value in self.settings.items() if name.startswith(OF_SBATCH)}
+    def variables(self) -> dict[str, str]:
+        """Return what holds where a job is submitted, too: sbatch reads defaults of its flags from its environment, and
+        the hub's client where its cache is."""
+        return {name: value for name, value in self.settings.items() if not name.startswith(PREFIX)}
 
 
 def find_site(name: str, folder: Path, place: str) -> Site:
@@ -77,7 +78,7 @@ def settings(text: str, file: str) -> dict[str, str]:
 def _problem(name: str) -> str:
     if SECRET_NAME.search(name.lower()):
         return f"{name} looks like a secret, and the file is copied into run directories; export it where you submit"
-    if name.startswith("LAUNCHER_") and name not in OWN:
+    if name.startswith(PREFIX) and name not in OWN:
         return f"{name} means nothing to launcher; {did_you_mean(name, OWN)}"
     if name == "PYTHONPATH":
         return "PYTHONPATH would hide the code that was submitted; install into the Python that LAUNCHER_PYTHON names"

@@ -1,5 +1,6 @@
 """The sbatch command, the batch script, and the command that it becomes inside the job."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -66,6 +67,33 @@ def test_the_batch_script_is_short_fixed_and_clean():
     for check in checks:
         done = subprocess.run([*check, str(SCRIPT)], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout
+
+
+def scripted(tmp_path, site, **environment):
+    """Run the batch script here, by a Python that only tells what it was given."""
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "$PYTHONPATH|$TOLD|$*"\n')
+    python.chmod(0o755)
+    (tmp_path / "here.env").write_text(site)
+    environment = {"PATH": os.environ["PATH"], "LAUNCHER_PYTHON": "python"} | environment
+    return subprocess.run(["bash", str(SCRIPT), "x.yaml", "--set", "seed=7 8"], cwd=tmp_path, capture_output=True,
+                          text=True, env=environment, check=False)
+
+
+def test_the_script_takes_modules_and_python_from_a_site_and_puts_submitted_code_first(tmp_path):
+    site = f"LAUNCHER_PYTHON={tmp_path}/python\nLAUNCHER_MODULES='cuda/1 gcc/2'\n"
+    module = {"BASH_FUNC_module%%": '() { [ "$1" = load ] && export TOLD="$2 $3"; }'}
+    done = scripted(tmp_path, site, LAUNCHER_SITE="here.env", LAUNCHER_CODE="/code", PYTHONPATH="/mine", **module)
+    assert done.stdout == "/code:/mine|cuda/1 gcc/2|-m launcher.platforms.slurm_job x.yaml --set seed=7 8\n"
+    by_hand = scripted(tmp_path, "", LAUNCHER_PYTHON=str(tmp_path / "python"))
+    assert by_hand.stdout == "||-m launcher.platforms.slurm_job x.yaml --set seed=7 8\n"
+
+
+def test_a_job_without_its_site_or_modules_ends_with_a_sentence(tmp_path):
+    for site, named, words_ in (("", "gone.env", "LAUNCHER_SITE=gone.env cannot be read"),
+                                ("LAUNCHER_MODULES=cuda", "here.env", "launcher: module load failed")):
+        done = scripted(tmp_path, site, LAUNCHER_SITE=named)
+        assert done.returncode == 2 and words_ in done.stderr and not done.stdout
 
 
 def words(nodes, *arguments):

@@ -56,9 +56,9 @@ def test_all_lines_of_the_example_are_good_without_their_marks():
 
 
 def test_a_site_is_a_file_or_a_shipped_name(tmp_path):
-    (tmp_path / "own.env").write_text("SBATCH_QOS=high\nOTHER=1\n")
+    (tmp_path / "own.env").write_text("SBATCH_QOS=high\nOTHER=1\nLAUNCHER_MODULES=cuda\n")
     own = find_site("own.env", tmp_path, "--site own.env")
-    assert (own.file, own.for_sbatch) == (tmp_path / "own.env", {"SBATCH_QOS": "high"})
+    assert (own.file, own.variables) == (tmp_path / "own.env", {"SBATCH_QOS": "high", "OTHER": "1"})
     assert find_site("example", tmp_path, "--site").file == shipped("slurm", "sites/example.env")
     with pytest.raises(ProblemsError, match=r"--site exampel: no file .*did you mean example"):
         find_site("exampel", Path(), "--site exampel")
