@@ -6,25 +6,22 @@ Prints only. Running and hurting is `orchestration.drill`, what counts as the sa
 import json
 import secrets
 import shutil
-import signal
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 
 from rich.console import Console
 
-from launcher.cli.watch import handling
+from launcher.cli.watch import interrupted_by_signals
 from launcher.core.drill import lengths_for, shortened
 from launcher.core.errors import FAILED, RunFailed
 from launcher.data.cache import cache_store
 from launcher.orchestration.drill import Drill, NotRight, Trial
 from launcher.orchestration.faults import FAULTS, PLAIN, USUAL, Fault
-from launcher.orchestration.requests import SIGNALS
 from launcher.report.words import duration, plural
 from launcher.storage.recipes import load_recipe
 
@@ -66,7 +63,7 @@ def drill(recipe: str, options: DrillOptions, *, as_json: bool) -> None:
     folder = Path(tempfile.mkdtemp(prefix="launcher-drill-"))
     begin = time.monotonic()
     try:
-        with _interrupted_by_signals():
+        with interrupted_by_signals():
             trials = _work(console, folder, str(loaded.file), len(loaded.recipe.stages), options, seed)
     except KeyboardInterrupt:
         raise RunFailed("the drill was stopped; nothing of it runs any more") from None
@@ -132,16 +129,3 @@ def line(cells: Sequence[str]) -> str:
 
 def _seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f} s"
-
-
-@contextmanager
-def _interrupted_by_signals() -> Generator[None]:
-    """Let a signal end the drill as Ctrl-C does, through everything that ends what it started."""
-
-    def interrupt(_number: int, _frame: object) -> None:
-        for number in SIGNALS:  # Ending everything takes seconds, and is not to be interrupted itself.
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    with handling(interrupt):
-        yield

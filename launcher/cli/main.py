@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from launcher.cli.doctor_command import doctor_command
+
 app = typer.Typer(name="launcher", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   context_settings={"help_option_names": ["-h", "--help"]},
                   help="Fine-tune large models through recipes of stages and mixes, as one run that survives.")
@@ -218,6 +220,9 @@ def drill_command(
 
     drill(recipe, DrillOptions(tuple(overrides or ()), workers, cache, without_ray, every_way, keep, seed),
           as_json=as_json)
+
+
+app.command("doctor")(doctor_command)
 
 
 @app.command("schema")

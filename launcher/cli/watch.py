@@ -109,6 +109,19 @@ def relaying(supervisor: Supervisor) -> Generator[None]:
 
 
 @contextmanager
+def interrupted_by_signals() -> Generator[None]:
+    """Let a signal end a command as Ctrl-C does, through everything that ends what it started."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        for number in SIGNALS:  # Ending everything takes seconds, and is not to be interrupted itself.
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    with handling(interrupt):
+        yield
+
+
+@contextmanager
 def handling(handler: Callable[[int, FrameType | None], None]) -> Generator[None]:
     """Handle the signals that ask for an end, and restore the handlers afterwards."""
     before = {number: signal.signal(number, handler) for number in SIGNALS}
