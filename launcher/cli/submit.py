@@ -6,13 +6,17 @@ Parses and prints. The command is `platforms.sbatch`; what the job does is `plat
 import os
 import shlex
 import sys
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.cli.queue import refuse_queued
 from launcher.core.errors import PlatformError
 from launcher.core.recipe_running import SlurmOptions
 from launcher.platforms.sbatch import PYTHON, job_number, nodes_of, sbatch_command
 from launcher.platforms.slurm_client import slurm
+from launcher.storage.jobs import record_submitted
 from launcher.storage.lock import refuse_held
 from launcher.storage.recipes import LoadedRecipe, load_recipe
 from launcher.storage.run_dir import RunDir, default_run_dir
@@ -48,13 +52,16 @@ def submit(recipe: str, options: SubmitOptions, *, dry_run: bool) -> int:
         print(f"{loaded.recipe.name} is finished already: the model is in {shown}/{RunDir.MODEL}\n"
               f"next   launcher export {shown} OUT    launcher status {shown}")
         return 0
+    refuse_queued(run, shown)
     refuse_held(run)
     # sbatch takes a log in a folder that is not there, and the job then ends without a word.
     run.path.mkdir(parents=True, exist_ok=True)
     os.environ[PYTHON] = sys.executable
     job = job_number(slurm(*command))
+    with suppress(OSError):  # It is submitted, and records itself when it begins.
+        record_submitted(run, job, time.time())
     print(f"job {job} is submitted\nlog    {shown}/{RunDir.SLURM_LOG.replace('%j', str(job))}\n"
-          f"next   squeue --job {job}    launcher status {shown}    launcher stop {shown}")
+          f"next   launcher status {shown}    launcher logs {shown} -f    launcher stop {shown}")
     return 0
 
 
