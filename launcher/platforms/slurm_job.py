@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from launcher.core.errors import YIELDED, LauncherError, PlatformError
 from launcher.platforms.addresses import head_address
-from launcher.platforms.ports import free_block, nobody_listens
+from launcher.platforms.ports import hold_block
 from launcher.platforms.slurm_client import host_names, requeue, show_job
 from launcher.platforms.slurm_command import Asked, asked, run_command
 from launcher.platforms.slurm_environment import (
@@ -65,11 +65,11 @@ class Job:
         names = host_names(self._job.node_list)
         self._watch_clock()
         address = head_address(names)
-        port = free_block(self._job.job, 0, nobody_listens)[0]
+        block = hold_block(self._job.job, 0)
         _say(f"job {self._job.job} on {', '.join(names)}; run {self._wanted.run_dir}")
         if words := too_few_cores(os.environ, self._wanted.wish.gpus_per_node or 1):
             _say(f"note: {words}")
-        orders = Orders(job=self._job.job, address=address, port=port, token=secrets.token_hex(32))
+        orders = Orders(job=self._job.job, address=address, port=block.ports[0], token=secrets.token_hex(32))
         with NodesStep(names, orders) as nodes:
             ready = nodes.wait_ready(lambda: self._notices.request() is not None)
             code = self._control(orders, names[0]) if ready else YIELDED

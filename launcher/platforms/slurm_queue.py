@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from launcher.core.events import RunState
 
-FIELDS = ("%A", "%T", "%S", "%L", "%N", "%Z", "%r")
-"""Number, state, start, time left, nodes, working folder. The reason comes last: some contain anything."""
+FIELDS = ("%A", "%T", "%S", "%l", "%L", "%N", "%Z", "%r")
+"""Number, state, start, time limit and left, nodes, working folder. The reason comes last: some contain anything."""
 UNKNOWN_JOB = "Invalid job id"
 """What squeue fails with when it is asked about nothing but jobs that Slurm has forgotten."""
 WAITING = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"})
@@ -63,9 +63,11 @@ def queued_jobs(printed: str) -> dict[int, QueuedJob]:
     for line in printed.splitlines():
         parts = [part.strip() for part in line.split("|", len(FIELDS) - 1)]
         if len(parts) == len(FIELDS) and parts[0].isdigit():
-            number, state, start, left, nodes, folder, reason = parts
+            number, state, start, limit, left, nodes, folder, reason = parts
+            # Without a limit what squeue calls left is the rest of a year.
+            left_s = None if seconds_left(limit) is None else seconds_left(left)
             found[int(number)] = QueuedJob(int(number), state, float(start) if start.isdigit() else None,
-                                           seconds_left(left), nodes if nodes != "(null)" else "",
+                                           left_s, nodes if nodes != "(null)" else "",
                                            "" if reason in ("None", "(null)") else reason, folder)
     return found
 

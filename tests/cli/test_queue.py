@@ -22,6 +22,7 @@ from launcher.platforms import slurm_client
 from launcher.storage.jobs import job_record, record_began, record_submitted
 from launcher.storage.lock import take_lease
 from launcher.storage.run_dir import RunDir
+from launcher.storage.stop_file import stops_asked
 from tests.orchestration.test_worker_process import awaited
 
 SQUEUE = """#!/bin/sh
@@ -47,7 +48,7 @@ class Desk:
 
     def queue(self, state: str, reason: str = "None", nodes: str = "", start: str = "N/A",
               left: str = "1:00:00") -> None:
-        (self.folder / "next").write_text(f"42|{state}|{start}|{left}|{nodes}|/home/me|{reason}\n")
+        (self.folder / "next").write_text(f"42|{state}|{start}|2-00:00:00|{left}|{nodes}|/home/me|{reason}\n")
         (self.folder / "next").replace(self.folder / "queue")
 
     def cancelled(self) -> str:
@@ -187,6 +188,22 @@ def test_a_run_that_is_asked_to_stop_tells_its_job_that_it_is_for_good(desk, cap
     lease.release()
     record = job_record(desk.run, 42)
     assert record is not None and record.stopped and desk.cancelled() == ""
+
+
+def test_a_job_that_slurm_queues_again_while_its_run_stops_is_cancelled(desk, capsys):
+    desk.queue("RUNNING", nodes="node1")
+    lease = take_lease(desk.run)
+
+    def obey() -> None:
+        awaited(lambda: stops_asked(desk.run, lease.token))
+        lease.release()
+        desk.queue("PENDING", "BeginTime")
+
+    obeying = threading.Thread(target=obey)
+    obeying.start()
+    stopped()
+    obeying.join()
+    assert desk.cancelled() == "42\n" and "job 42 is cancelled" in capsys.readouterr().out
 
 
 def test_a_second_submission_of_a_run_with_a_living_job_is_refused(desk):

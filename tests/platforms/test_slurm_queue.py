@@ -14,11 +14,11 @@ from launcher.platforms.slurm_reasons import in_words
 
 PRINTED = """\
 a site's wrapper says hello | to all
-41|RUNNING|1764000000|1-02:03:04|node[1-3,7]|/home/me|None
-42|PENDING|N/A|12:00:00||/home/me|Priority
-43|PENDING|1764003600|12:00:00||/home/me|ReqNodeNotAvail, UnavailableNodes:node[1-2]|more
-44|COMPLETING|1764000000|0:00|node9|/home/me|None
-45|CANCELLED|1764000000|UNLIMITED|(null)|/home/me|None
+41|RUNNING|1764000000|2-00:00:00|1-02:03:04|node[1-3,7]|/home/me|None
+42|PENDING|N/A|12:00:00|12:00:00||/home/me|Priority
+43|PENDING|1764003600|12:00:00|12:00:00||/home/me|ReqNodeNotAvail, UnavailableNodes:node[1-2]|more
+44|COMPLETING|1764000000|1:00:00|0:00|node9|/home/me|None
+45|CANCELLED|1764000000|UNLIMITED|364-23:59:50|(null)|/home/me|None
 """
 
 
@@ -35,7 +35,7 @@ def test_what_squeue_prints_is_read_whatever_state_a_job_is_in():
 
 def test_jobs_are_asked_for_by_number_and_ended_ones_too():
     assert squeue_command([41, 42]) == ["squeue", "--noheader", "--states=all", "--jobs=41,42",
-                                        "--format=%A|%T|%S|%L|%N|%Z|%r"]
+                                        "--format=%A|%T|%S|%l|%L|%N|%Z|%r"]
 
 
 @pytest.mark.parametrize("text,seconds", [("59:58", 3598), ("0:00", 0), ("1:00:00", 3600), ("2-00:00:01", 172801),
