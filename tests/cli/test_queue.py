@@ -1,81 +1,31 @@
-"""A run whose job is in a queue, from the login node: looked at, followed, stopped, submitted twice.
-
-Slurm's commands are scripts here: squeue prints what the test wrote, scancel changes it. A real Slurm is asked the same
-in tests/platforms/test_slurm_queued_runs.py.
-"""
+"""A run whose job is in a queue, from the login machine: looked at, listed, followed, submitted twice."""
 
 import json
-import os
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from launcher.cli import presence
 from launcher.cli.logs import logs
 from launcher.cli.status import ls, status
-from launcher.cli.stop import stop
 from launcher.cli.submit import SubmitOptions, submit
-from launcher.core.errors import PlatformError, UserError
+from launcher.core.errors import UserError
 from launcher.platforms import slurm_client
-from launcher.storage.jobs import job_record, record_began, record_submitted
+from launcher.storage.jobs import job_record, record_began
 from launcher.storage.lock import take_lease
-from launcher.storage.run_dir import RunDir
-from launcher.storage.stop_file import stops_asked
+from tests.cli.queue_desk import sit_down, stop_it
 from tests.orchestration.test_worker_process import awaited
-
-SQUEUE = """#!/bin/sh
-test -s queue && exec cat queue
-echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1
-"""
-DENIED = """#!/bin/sh
-echo 'scancel: error: Kill job error on job id 42: Access/permission denied' >&2; exit 1
-"""
-SCANCEL = "#!/bin/sh\necho $1 >> cancelled\nsed -i 's/PENDING/CANCELLED/; s/RUNNING/CANCELLED/' queue\n"
-
-
-class Desk:
-    """A person's folder, with a run that has a job."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.run = folder, RunDir(folder / "runs/chat")
-        record_submitted(self.run, 42, time.time())
-
-    def command(self, name: str, text: str) -> None:
-        (self.folder / "bin" / name).write_text(text)
-        (self.folder / "bin" / name).chmod(0o755)
-
-    def queue(self, state: str, reason: str = "None", nodes: str = "", start: str = "N/A",
-              left: str = "1:00:00") -> None:
-        (self.folder / "next").write_text(f"42|{state}|{start}|2-00:00:00|{left}|{nodes}|/home/me|{reason}\n")
-        (self.folder / "next").replace(self.folder / "queue")
-
-    def cancelled(self) -> str:
-        path = self.folder / "cancelled"
-        return path.read_text() if path.exists() else ""
 
 
 @pytest.fixture
 def desk(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "bin").mkdir()
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    monkeypatch.setattr(presence, "WAITING_S", 0.05)
-    monkeypatch.setattr(presence, "MOVING_S", 0.05)
-    desk = Desk(tmp_path)
-    desk.command("squeue", SQUEUE)
-    desk.command("scancel", SCANCEL)
-    return desk
+    return sit_down(tmp_path, monkeypatch)
 
 
 def shown(capsys) -> dict:
     status("chat", as_json=True)
     return json.loads(capsys.readouterr().out)
-
-
-def stopped(**options) -> None:
-    stop("chat", **{"within": None, "now": False, "wait": True, "as_json": False} | options)
 
 
 def test_a_run_that_waits_says_for_what_and_until_when(desk, capsys):
@@ -122,7 +72,7 @@ def test_a_slurm_that_does_not_answer_costs_a_line_and_a_moment(desk, capsys, mo
     ls(None, as_json=False)
     told = capsys.readouterr()
     assert told.err.count("\n") == 1 and trouble in told.err and "runs/chat" in told.out
-    stopped()
+    stop_it()
     assert "If it still waits, `scancel 42` cancels it" in " ".join(capsys.readouterr().out.split())
 
 
@@ -147,63 +97,6 @@ def test_a_list_shows_runs_that_have_not_begun_and_why(desk, capsys):
     ls(None, as_json=True)
     row, = json.loads(capsys.readouterr().out)
     assert (row["state"], row["job"]["reason"]) == ("queued", "Resources")
-
-
-@pytest.mark.parametrize("began", [0, 1])
-def test_stopping_a_run_whose_job_waits_cancels_it(desk, capsys, began):
-    if began:
-        record_began(desk.run, 42, time.time(), allocations=began)
-    desk.queue("PENDING", "Priority")
-    stopped()
-    printed = capsys.readouterr().out
-    assert desk.cancelled() == "42\n" and "job 42 is cancelled" in printed
-    assert "was stopped before it began" in printed
-
-
-def test_stopping_a_run_whose_job_brings_up_ray_cancels_it(desk, capsys):
-    desk.queue("RUNNING", nodes="node1")
-    stopped()
-    assert desk.cancelled() == "42\n" and "the run has not begun there" in capsys.readouterr().out
-
-
-def test_a_job_that_may_not_be_cancelled_is_told(desk):
-    desk.queue("PENDING", "Priority")
-    desk.command("scancel", DENIED)
-    with pytest.raises(PlatformError, match=r"may still start.*permission denied"):
-        stopped()
-
-
-def test_somebody_elses_job_of_the_same_number_is_left_alone(desk, capsys):
-    record_began(desk.run, 42, time.time(), allocations=1, folder="/home/me/then")
-    desk.queue("RUNNING", nodes="node1")
-    stopped()
-    assert desk.cancelled() == "" and "nobody works on this run" in capsys.readouterr().out
-    assert shown(capsys)["job"]["state"] == "gone"
-
-
-def test_a_run_that_is_asked_to_stop_tells_its_job_that_it_is_for_good(desk, capsys):
-    desk.queue("RUNNING", nodes="node1")
-    lease = take_lease(desk.run)
-    stopped(wait=False)
-    lease.release()
-    record = job_record(desk.run, 42)
-    assert record is not None and record.stopped and desk.cancelled() == ""
-
-
-def test_a_job_that_slurm_queues_again_while_its_run_stops_is_cancelled(desk, capsys):
-    desk.queue("RUNNING", nodes="node1")
-    lease = take_lease(desk.run)
-
-    def obey() -> None:
-        awaited(lambda: stops_asked(desk.run, lease.token))
-        lease.release()
-        desk.queue("PENDING", "BeginTime")
-
-    obeying = threading.Thread(target=obey)
-    obeying.start()
-    stopped()
-    obeying.join()
-    assert desk.cancelled() == "42\n" and "job 42 is cancelled" in capsys.readouterr().out
 
 
 def test_a_second_submission_of_a_run_with_a_living_job_is_refused(desk):
