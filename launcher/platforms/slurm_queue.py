@@ -19,6 +19,8 @@ OVER = frozenset({"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "P
                   "DEADLINE", "REVOKED"})
 """All others have nodes."""
 DAY_S = 86400
+NO_LIMIT_S = 365 * DAY_S
+"""Where a partition has no limit Slurm gives a job this one."""
 _TIME = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
 
 
@@ -64,8 +66,7 @@ def queued_jobs(printed: str) -> dict[int, QueuedJob]:
         parts = [part.strip() for part in line.split("|", len(FIELDS) - 1)]
         if len(parts) == len(FIELDS) and parts[0].isdigit():
             number, state, start, limit, left, nodes, folder, reason = parts
-            # Without a limit what squeue calls left is the rest of a year.
-            left_s = None if seconds_left(limit) is None else seconds_left(left)
+            left_s = seconds_left(left) if (seconds_left(limit) or NO_LIMIT_S) < NO_LIMIT_S else None
             found[int(number)] = QueuedJob(int(number), state, float(start) if start.isdigit() else None,
                                            left_s, nodes if nodes != "(null)" else "",
                                            "" if reason in ("None", "(null)") else reason, folder)

@@ -18,19 +18,20 @@ a site's wrapper says hello | to all
 42|PENDING|N/A|12:00:00|12:00:00||/home/me|Priority
 43|PENDING|1764003600|12:00:00|12:00:00||/home/me|ReqNodeNotAvail, UnavailableNodes:node[1-2]|more
 44|COMPLETING|1764000000|1:00:00|0:00|node9|/home/me|None
+46|RUNNING|1764000000|365-00:00:00|364-23:59:50|node8|/home/me|None
 45|CANCELLED|1764000000|UNLIMITED|364-23:59:50|(null)|/home/me|None
 """
 
 
 def test_what_squeue_prints_is_read_whatever_state_a_job_is_in():
     found = queued_jobs(PRINTED)
-    assert list(found) == [41, 42, 43, 44, 45]
+    assert list(found) == [41, 42, 43, 44, 46, 45]
     assert found[41] == QueuedJob(41, "RUNNING", 1764000000.0, 93784.0, "node[1-3,7]", "", "/home/me")
     assert found[42] == QueuedJob(42, "PENDING", None, 43200.0, "", "Priority", "/home/me")
     assert (found[43].start, found[43].reason) == (1764003600.0, "ReqNodeNotAvail, UnavailableNodes:node[1-2]|more")
-    assert [job.waits for job in found.values()] == [False, True, True, False, False]
-    assert [job.live for job in found.values()] == [True, True, True, True, False]
-    assert found[45].left_s is None
+    assert [job.waits for job in found.values()] == [False, True, True, False, False, False]
+    assert [job.live for job in found.values()] == [True, True, True, True, True, False]
+    assert found[45].left_s is found[46].left_s is None
 
 
 def test_jobs_are_asked_for_by_number_and_ended_ones_too():
