@@ -1,10 +1,13 @@
-"""Which run directory a person means: a path, or a name under runs/. One that somebody only prepares counts too."""
+"""Which run directory a person means: a path, or a name under runs/. One that somebody only prepares, or whose job has
+not begun, counts too."""
 
 import os
 from pathlib import Path
 
 from launcher.core.errors import UserError
 from launcher.core.suggestions import did_you_mean
+from launcher.storage.jobs import FOLDER as JOBS
+from launcher.storage.jobs import jobs_of
 from launcher.storage.lock import Lease, holder_of
 from launcher.storage.run_dir import RUNS, RunDir
 
@@ -12,7 +15,7 @@ from launcher.storage.run_dir import RUNS, RunDir
 def find_run(argument: str) -> tuple[RunDir, str]:
     """Return the run and how the person knows it. Raises UserError with the nearest name."""
     for candidate in (Path(argument), RUNS / argument):
-        if (candidate / RunDir.PLAN).is_file() or _prepared(candidate):
+        if (candidate / RunDir.PLAN).is_file() or _prepared(candidate) or _submitted(candidate):
             return RunDir(candidate), str(candidate)
     known = [path.name for path in run_folders()]
     hint = did_you_mean(argument, known) if known else "there are no runs here yet; `launcher run RECIPE` starts one"
@@ -24,11 +27,16 @@ def _prepared(folder: Path) -> bool:
     return (folder / Lease.FOLDER).is_dir() and holder_of(RunDir(folder)) is not None
 
 
+def _submitted(folder: Path) -> bool:
+    """Return whether a run there has had a job, which may not have begun."""
+    return (folder / JOBS).is_dir() and bool(jobs_of(RunDir(folder)))
+
+
 def run_folders(root: Path = RUNS) -> list[Path]:
     """Return the run directories at and below a folder; what lies inside a run is not looked at."""
     found: list[Path] = []
     for folder, below, files in os.walk(root):
-        if RunDir.PLAN in files:
+        if RunDir.PLAN in files or (JOBS in below and _submitted(Path(folder))):
             found.append(Path(folder))
             below.clear()
         below[:] = [name for name in below if not name.startswith(".")]

@@ -1,6 +1,7 @@
 """Following a run that another process works on, until nobody does; for `status --watch` and `stop`."""
 
 import time
+from typing import Protocol
 
 from rich.console import Console
 
@@ -13,20 +14,28 @@ from launcher.storage.run_dir import RunDir
 POLL_S = 0.2
 
 
-def follow(run: RunDir, console: Console) -> RunFold:
-    """Show the run as it goes on until nobody holds it; return what is known then."""
-    reader, holder = JournalReader(run), HolderWatch(run)
+class Looks(Protocol):
+    """Knows whether a run goes on."""
+
+    def look(self) -> object:
+        """Return what is true while it does."""
+        ...
+
+
+def follow(run: RunDir, console: Console, watch: Looks | None = None) -> RunFold:
+    """Show the run as it goes on until nobody holds it, or as long as `watch` says; return what is known then."""
+    reader, watch = JournalReader(run), watch or HolderWatch(run)
     fold = RunFold(reader.new_events())
     view = open_view(console)
     try:
         view.show(fold, [])
         while True:
             # Looked at first: whatever a holder that is gone has written is read below.
-            held = holder.look() is not None
+            goes_on = watch.look()
             events = reader.new_events()
             fold.add(*events)
             view.show(fold, events)
-            if not held:
+            if not goes_on:
                 return fold
             time.sleep(POLL_S)
     finally:

@@ -1,4 +1,7 @@
-"""The body of `launcher logs`: what the workers of an attempt printed, and with -f what they and the next ones do."""
+"""The body of `launcher logs`: what the workers of an attempt printed, and with -f what they and the next ones do.
+
+With -f a job of Slurm that waits is waited for, and so is the time between its allocations.
+"""
 
 import codecs
 import json
@@ -9,8 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from launcher.cli.find_run import find_run
+from launcher.cli.presence import Presence
+from launcher.cli.queue import sentence, sight
 from launcher.core.errors import UserError
-from launcher.storage.lock import HolderWatch
 from launcher.storage.run_dir import RunDir
 from launcher.storage.run_start import next_attempt
 
@@ -23,7 +27,8 @@ Write = Callable[[int, str, str], None]
 
 
 def logs(argument: str, *, rank: int | None, attempt: int | None, follow: bool, as_json: bool = False) -> None:
-    """Copy logs to standard output; with `follow`, until nobody works on the run. Without a rank, the controller's too.
+    """Copy logs to standard output; with `follow`, until nobody works on the run and no job of it is queued. Without a
+    rank, the controller's too.
 
     Without an attempt: the newest, and with `follow` those that come after it.
     """
@@ -31,22 +36,24 @@ def logs(argument: str, *, rank: int | None, attempt: int | None, follow: bool, 
     first = attempt or max(1, next_attempt(run) - 1)
     log = f"rank-{rank or 0:03d}.log"
     names = [log] if rank is not None else [CONTROLLER, log]
-    holder = HolderWatch(run)
-    if not (follow and holder.look()):
+    presence = Presence(run, _tell)
+    if not (follow and presence.look()):
         _require(run, shown, first, names)
     out = JsonLines() if as_json else Text(headers=len(names) > 1)
     tails = Tails(run, names, out.write)
     with suppress(KeyboardInterrupt):
         while True:
             # Looked at first: whatever those that are gone have printed is read below.
-            held = follow and holder.look() is not None
+            goes_on = follow and presence.look()
             tails.copy(first, attempt or next_attempt(run) - 1)
-            if not held:
+            if not goes_on:
                 break
             time.sleep(POLL_S)
     out.end()
     if not as_json and not tails.wrote(log):
-        sys.stderr.write(f"{shown}/{run.attempt_key(first, log)}: the worker printed nothing\n")
+        began = next_attempt(run) > 1
+        _tell(f"{shown}/{run.attempt_key(first, log)}: the worker printed nothing" if began else
+              f"{shown}: {_none_yet(run)}")
 
 
 def _require(run: RunDir, shown: str, attempt: int, names: Sequence[str]) -> None:
@@ -56,12 +63,22 @@ def _require(run: RunDir, shown: str, attempt: int, names: Sequence[str]) -> Non
         return
     last = next_attempt(run) - 1
     if attempt > last:
-        there = f"the last one is {last}" if last else "there is none yet"
+        there = f"the last one is {last}" if last else _none_yet(run)
         raise UserError(f"{shown}: no attempt {attempt}; {there}")
     ranks = sorted(found.name for found in path.parent.glob("rank-*.log"))
     there = (f"there are {len(ranks)}: {ranks[0]} to {ranks[-1]}" if ranks else
              f"no worker of it began; {shown}/{run.attempt_key(attempt, CONTROLLER)} tells why")
     raise UserError(f"{shown}: attempt {attempt} has no {names[-1]}; {there}")
+
+
+def _none_yet(run: RunDir) -> str:
+    """Return that a run has no attempt, and what becomes of its job if it has one."""
+    return "; ".join(filter(None, ("there is none yet", sentence(sight(run)))))
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 class Tails:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 
 from launcher.cli.detach import detach
+from launcher.cli.queue import Sight
 from launcher.cli.run import RunOptions
 from launcher.cli.status import status_fields
 from launcher.report.fold import RunFold
@@ -25,7 +26,7 @@ def start(act: Callable[[], int], run_dir: Callable[[], str], *, detached: bool,
     with redirect_stdout(sys.stderr):
         code = act()
     run = RunDir(run_dir())
-    fields = status_fields(run, RunFold(read_journal(run)), holder_of(run))
+    fields = status_fields(run, RunFold(read_journal(run)), holder_of(run), Sight())
     sys.stdout.write(json.dumps(fields, indent=1) + "\n")
     return code
 

@@ -1,4 +1,5 @@
-"""The bodies of `launcher status` and `launcher ls`: what the journals say of runs, also of those that died."""
+"""The bodies of `launcher status` and `launcher ls`: what the journals say of runs, also of those that died, and what
+Slurm's queue says of their jobs."""
 
 import json
 import sys
@@ -12,7 +13,10 @@ from rich.table import Table
 
 from launcher.cli.find_run import find_run, run_folders
 from launcher.cli.following import follow
+from launcher.cli.presence import Presence
+from launcher.cli.queue import Sight, brief, fields, sentence, sight, sights, state_with
 from launcher.core.errors import UserError
+from launcher.core.events import RunState
 from launcher.report.fold import RunFold, RunStatus
 from launcher.report.next_command import next_command
 from launcher.report.panel import panel
@@ -35,30 +39,57 @@ def status(argument: str, *, as_json: bool, watch: bool = False) -> None:
     if watch:
         # Whoever has seen enough types Ctrl-C and reads the last state.
         with suppress(KeyboardInterrupt):
-            follow(run, Console(file=sys.stdout))
+            follow(run, Console(file=sys.stdout), Presence(run, _tell))
     fold = RunFold(read_journal(run))
     holder, = living_holders([run], _tell)
+    seen = sight(run)
     if as_json:
-        sys.stdout.write(json.dumps(status_fields(run, fold, holder), indent=1) + "\n")
+        sys.stdout.write(json.dumps(status_fields(run, fold, holder, seen), indent=1) + "\n")
     else:
-        _print(run, shown, fold, holder)
+        _print(run, shown, fold, holder, seen)
 
 
-def status_fields(run: RunDir, fold: RunFold, holder: Claim | None) -> dict[str, Any]:
+def status_fields(run: RunDir, fold: RunFold, holder: Claim | None, seen: Sight) -> dict[str, Any]:
     """Return what `--json` prints of a run."""
-    known = fold.status(alive=holder is not None).model_dump(mode="json")
+    known = status_of(run, fold, holder, seen).model_dump(mode="json")
     return {**known, "restarts": len(fold.restarts.done), "run_dir": run.url,
-            "holder": None if holder is None else str(holder)}
+            "holder": None if holder is None else str(holder), "job": fields(seen)}
 
 
-def _print(run: RunDir, shown: str, fold: RunFold, holder: Claim | None) -> None:
+def status_of(run: RunDir, fold: RunFold, holder: Claim | None, seen: Sight) -> RunStatus:
+    """Return a run's status from its journal, its holder and its job."""
+    known = fold.status(alive=holder is not None)
+    # A run whose job has not begun has no journal to take its name from.
+    return known.model_copy(update={"name": known.name or run.name, "state": _state(fold, holder, seen)})
+
+
+def _state(fold: RunFold, holder: Claim | None, seen: Sight) -> RunState:
+    journal = fold.status(alive=holder is not None).state
+    return state_with(seen, journal, held=holder is not None, attempts=fold.attempt)
+
+
+def _print(run: RunDir, shown: str, fold: RunFold, holder: Claim | None, seen: Sight) -> None:
     console = Console(file=sys.stdout)
     alive, now = holder is not None, time.time()
-    console.print(panel(fold, alive=alive, now=now if alive else None))
+    fold.name = fold.name or run.name
+    console.print(panel(fold, alive=alive, now=now if alive else None, state=_state(fold, holder, seen)))
     if fold.failures and fold.end:
         console.print(told_failures(run, shown, fold).rstrip(), highlight=False, markup=False, soft_wrap=True)
-    console.print(_heard(fold, holder, now), highlight=False)
-    console.print(f"next      {next_command(run, shown, fold, alive=alive)}", highlight=False, soft_wrap=True)
+    if told := sentence(seen):
+        console.print(f"job       {told.removeprefix('job ')}", highlight=False, markup=False, soft_wrap=True)
+    if alive or fold.last_time:
+        console.print(_heard(fold, holder, now), highlight=False)
+    console.print(f"next      {_next(run, shown, fold, seen, alive=alive)}", highlight=False, soft_wrap=True)
+
+
+def _next(run: RunDir, shown: str, fold: RunFold, seen: Sight, *, alive: bool) -> str:
+    goes_on, finished = alive or seen.live, fold.status(alive=False).state == "finished"
+    if seen.record is None or seen.trouble or goes_on or finished:
+        return next_command(run, shown, fold, alive=goes_on)
+    # Not `launcher resume`, which would train on the machine that people log in to.
+    log = f"{shown}/{RunDir.SLURM_LOG.replace('%j', seen.record.job)}"
+    logs = f"less {log}    " if Path(log).exists() else ""
+    return f"{logs}the same `launcher submit` or sbatch command {'goes on' if fold.attempt else 'starts it'}"
 
 
 def _heard(fold: RunFold, holder: Claim | None, now: float) -> str:
@@ -71,14 +102,14 @@ def _heard(fold: RunFold, holder: Claim | None, now: float) -> str:
 
 def _print_changes(run: RunDir) -> None:
     """Print the status as one line of JSON each time it has changed, until nobody works on the run."""
-    holder, before = HolderWatch(run), ""
+    holder, presence, before = HolderWatch(run), Presence(run, _tell), ""
     while True:
-        held = holder.look()
-        now = json.dumps(status_fields(run, RunFold(read_journal(run)), held))
+        goes_on, held = presence.look(), holder.look()
+        now = json.dumps(status_fields(run, RunFold(read_journal(run)), held, presence.seen))
         if now != before:
             sys.stdout.write(now + "\n")
             sys.stdout.flush()
-        if held is None:
+        if not goes_on:
             return
         before = now
         time.sleep(WATCH_S)
@@ -91,10 +122,14 @@ def ls(directory: str | None, *, as_json: bool) -> None:
         raise UserError(f"{directory}: no such directory; `launcher ls` lists what is below runs/")
     folders = run_folders(root)
     holders = living_holders([RunDir(folder) for folder in folders], _tell)
-    found = {str(folder): RunFold(read_journal(RunDir(folder))).status(alive=holder is not None)
-             for folder, holder in zip(folders, holders, strict=True)}
+    jobs = sights([RunDir(folder) for folder in folders])
+    if trouble := next((seen.trouble for seen in jobs if seen.trouble), ""):
+        _tell(f"the queue is not known ({trouble}); this is what the runs' files say")
+    found = {str(folder): (status_of(RunDir(folder), RunFold(read_journal(RunDir(folder))), holder, seen), seen)
+             for folder, holder, seen in zip(folders, holders, jobs, strict=True)}
     if as_json:
-        rows = [{"run_dir": folder, **known.model_dump(mode="json")} for folder, known in found.items()]
+        rows = [{"run_dir": folder, **known.model_dump(mode="json"), "job": fields(seen)}
+                for folder, (known, seen) in found.items()]
         sys.stdout.write(json.dumps(rows, indent=1) + "\n")
     elif found:
         Console(file=sys.stdout).print(_table(found))
@@ -103,15 +138,18 @@ def ls(directory: str | None, *, as_json: bool) -> None:
         sys.stdout.write(f"no runs under {root}/\nnext: launcher run quickstart\n")
 
 
-def _table(found: dict[str, RunStatus]) -> Table:
+def _table(found: dict[str, tuple[RunStatus, Sight]]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("run", "state", "stage", "step", "loss", "left"):
+    columns = ["run", "state", "stage", "step", "loss", "left", *(["job"] if any(
+        seen.live for _, seen in found.values()) else [])]
+    for name in columns:
         table.add_column(name, justify="right" if name in ("step", "loss", "left") else "left", overflow="fold",
-                         no_wrap=name not in ("run", "stage"))
-    for folder, status in found.items():
-        table.add_row(folder, status.state, status.stage or "", f"{status.step}/{status.steps}",
-                      "" if status.loss is None else loss(status.loss),
-                      "" if status.eta_seconds is None else duration(status.eta_seconds))
+                         no_wrap=name not in ("run", "stage", "job"))
+    for folder, (status, seen) in found.items():
+        row = (folder, status.state, status.stage or "", f"{status.step}/{status.steps}",
+               "" if status.loss is None else loss(status.loss),
+               "" if status.eta_seconds is None else duration(status.eta_seconds), brief(seen))
+        table.add_row(*row[:len(columns)])
     return table
 
 

@@ -1,7 +1,7 @@
 """The body of `launcher stop RUN`: asks whoever works on a run to stop, from any process or host that sees the run.
 
 Decides that asking a second time means at once. How a run stops is the controller's; one that is still being prepared
-is left as if it had never been (`cli.holding`).
+is left as if it had never been (`cli.holding`). What becomes of its job in Slurm's queue is `cli.stop_job`.
 """
 
 import json
@@ -13,7 +13,9 @@ from rich.console import Console
 
 from launcher.cli.find_run import find_run
 from launcher.cli.following import follow
+from launcher.cli.queue import sight
 from launcher.cli.status import status_fields
+from launcher.cli.stop_job import JobStop
 from launcher.core.errors import UserError
 from launcher.core.events import StopRequested
 from launcher.core.quantities import parse_seconds
@@ -33,23 +35,27 @@ def stop(argument: str, *, within: str | None, now: bool, wait: bool, as_json: b
     run, shown = find_run(argument)
     seconds = _within(within)
     console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+    # Before anybody is asked: the run's job must not take its end for one that it goes on from.
+    jobs = JobStop(run, lambda line: console.print(line, markup=False))
     asked = holder = living_holders([run], lambda line: console.print(line, style="dim", markup=False))[0]
     if asked is not None:
         _ask(run, asked, seconds, now=now, console=console)
         if wait:
             holder = _wait(run, shown, console)
+    jobs.end(asked=asked is not None, held=holder is not None, wait=wait)
     fold = RunFold(read_journal(run))
     if as_json:
-        sys.stdout.write(json.dumps(status_fields(run, fold, holder), indent=1) + "\n")
+        sys.stdout.write(json.dumps(status_fields(run, fold, holder, sight(run)), indent=1) + "\n")
     else:
-        console.print(_told(run, shown, fold, asked=asked is not None, goes_on=holder is not None), markup=False)
+        console.print(_told(run, shown, fold, asked=asked is not None or jobs.cancelled, goes_on=holder is not None),
+                      markup=False)
 
 
 def _told(run: RunDir, shown: str, fold: RunFold, *, asked: bool, goes_on: bool) -> str:
     """Return what came of it, and what to type next."""
     if goes_on:
         return f"next   launcher status {shown} --watch    launcher stop {shown} --now"
-    if not run.store.exists(run.PLAN):
+    if not run.store.exists(run.PLAN) and asked:
         return f"{shown} was stopped before it began; the same command starts it"
     said = headline(fold) if asked else _nobody(shown, fold)
     return f"{said}\nnext   {next_command(run, shown, fold)}"

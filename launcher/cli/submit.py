@@ -7,16 +7,20 @@ Parses and prints. What is submitted is `cli.submission`, the command `platforms
 import os
 import shlex
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from rich.console import Console
 
 from launcher.cli.plan import headline, plan_of, prepared_before, print_plan
+from launcher.cli.queue import refuse_queued
 from launcher.cli.submission import Job, Run, SubmitOptions
 from launcher.core.errors import PlatformError
 from launcher.core.source_index import Prepared
 from launcher.platforms.sbatch import job_number
 from launcher.platforms.slurm_client import slurm, start_estimate
+from launcher.storage.jobs import record_submitted
 from launcher.storage.run_dir import RunDir
 from launcher.storage.run_start import change_of
 from launcher.storage.submitted import CODE
@@ -41,6 +45,7 @@ def submit(recipes: Sequence[str], options: SubmitOptions, *, dry_run: bool) -> 
                   f"next   launcher export {run.shown} OUT    launcher status {run.shown}")
         return 0
     for run in job.runs:
+        refuse_queued(run.directory, run.shown)
         run.refuse_held()
     try:
         prepared = [_prepare(run, job) for run in job.runs]
@@ -78,11 +83,14 @@ def _submit(job: Job, snapshots: Sequence[Snapshot]) -> None:
     for run, snapshot in zip(job.runs, snapshots, strict=True):
         snapshot.keep(run.directory)
     try:
-        number = job_number(slurm(*job.command(snapshots), **job.environment(snapshots)))
+        number = job_number(slurm(*job.command(snapshots), environment=job.environment(snapshots)))
     except PlatformError:
         for copy in new:
             discard(copy)
         raise
+    for task, run in enumerate(job.runs):
+        with suppress(OSError):  # It is submitted, and records itself when it begins.
+            record_submitted(run.directory, f"{number}_{task}" if len(job.runs) > 1 else str(number), time.time())
     _tell(job, number, snapshots)
 
 
@@ -96,7 +104,7 @@ def _tell(job: Job, number: int, snapshots: Sequence[Snapshot]) -> None:
     if left := job.left_out:
         print(f"left   {', '.join(left)}: failed this run too often (--set slurm.extra.exclude=false takes all nodes)")
     shown = job.runs[0].shown
-    print(f"next   squeue --job {number}    launcher status {shown}    launcher stop {shown}")
+    print(f"next   launcher status {shown}    launcher logs {shown} -f    launcher stop {shown}")
 
 
 def _copied(snapshot: Snapshot) -> list[str]:
@@ -137,6 +145,6 @@ def _data_line(options: SubmitOptions, prepared: Prepared | None) -> str:
 
 def _start(command: Sequence[str], environment: dict[str, str]) -> str:
     try:
-        return start_estimate(command, **environment)
+        return start_estimate(command, environment)
     except PlatformError as error:
         return f"not known: {str(error).splitlines()[-1]}"

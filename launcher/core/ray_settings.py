@@ -17,8 +17,9 @@ SETTINGS = {
     "RAY_memory_monitor_refresh_ms": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-FOREIGN = ("RAY_ADDRESS", "RAY_NAMESPACE", "RAY_RUNTIME_ENV_HOOK", "RAY_TMPDIR")
-"""Set by a surrounding Ray; any of them would redirect this one."""
+FOREIGN = ("RAY_ADDRESS", "RAY_NAMESPACE", "RAY_RUNTIME_ENV_HOOK", "RAY_TMPDIR", "RAY_AUTH_TOKEN")
+"""Set by a surrounding Ray, or for one: any of them would redirect this one, and a token in the environment would be
+taken instead of this Ray's own."""
 
 ORDER = "launcher-order"
 """Label of a node that has a place among the others: ranks go from node to node in this order."""

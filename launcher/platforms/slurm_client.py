@@ -6,12 +6,17 @@ Decides how answers are read, nothing else. Needs no accounting: `scontrol` know
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from launcher.core.errors import PlatformError
+from launcher.platforms.slurm_queue import UNKNOWN_JOB, QueuedJob, queued_jobs, squeue_command
 
 CALL_S = 60.0
 """A busy controller answers late, and a job's end must not wait for one that never does."""
+UTC_SECONDS = {"SLURM_TIME_FORMAT": "%s"}
+"""How all times are printed."""
+LOOK_S = 5.0
+"""For a person who looks at a run: its files tell most of it without Slurm."""
 
 
 def fields(shown: str) -> dict[str, str]:
@@ -21,7 +26,7 @@ def fields(shown: str) -> dict[str, str]:
 
 def show_job(job: int | str) -> dict[str, str]:
     """Return what Slurm knows of a job; times are UTC seconds. Raises PlatformError."""
-    return fields(slurm("scontrol", "--oneliner", "show", "job", str(job), SLURM_TIME_FORMAT="%s"))
+    return fields(slurm("scontrol", "--oneliner", "show", "job", str(job), environment=UTC_SECONDS))
 
 
 def host_names(nodes: str) -> list[str]:
@@ -39,26 +44,43 @@ def node_names() -> frozenset[str]:
     return frozenset(slurm("sinfo", "--noheader", "--Node", "--format=%N").split())
 
 
-def start_estimate(command: Sequence[str], **environment: str) -> str:
+def start_estimate(command: Sequence[str], environment: Mapping[str, str]) -> str:
     """Return when a job that sbatch's command would submit may start, in sbatch's words. Raises PlatformError."""
-    said = _done(command[0], "--test-only", *command[1:], **environment).stderr.strip().splitlines()
+    said = _done([command[0], "--test-only", *command[1:]], CALL_S, environment).stderr.strip().splitlines()
     return next((line.partition(": ")[2] for line in said if " to start at " in line), " ".join(said))
 
 
-def slurm(*command: str, **environment: str) -> str:
+def look_up(jobs: Sequence[str]) -> dict[str, QueuedJob]:
+    """Return what Slurm's queue has of some jobs, by number; what it has forgotten is left out. Raises PlatformError
+    where there is no Slurm, or none that answers in a moment."""
+    try:
+        return queued_jobs(slurm(*squeue_command(jobs), patience_s=LOOK_S, environment=UTC_SECONDS))
+    except PlatformError as error:
+        if UNKNOWN_JOB in str(error):
+            return {}
+        raise
+
+
+def cancel(job: str) -> None:
+    """End a job; one that waits never begins. Raises PlatformError."""
+    slurm("scancel", job)
+
+
+def slurm(*command: str, patience_s: float = CALL_S, environment: Mapping[str, str] | None = None) -> str:
     """Return what one of Slurm's commands printed, with these added to its environment. Raises PlatformError with what
     it said if it failed."""
-    return _done(*command, **environment).stdout
+    return _done(command, patience_s, environment or {}).stdout
 
 
-def _done(*command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+def _done(command: Sequence[str], patience_s: float,
+          environment: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=CALL_S, check=False,
-                              env=os.environ | environment)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=patience_s, check=False,
+                              env={**os.environ, **environment})
     except FileNotFoundError:
         raise PlatformError(f"{command[0]}: no such command here; is this a machine of a Slurm cluster?") from None
     except subprocess.TimeoutExpired:
-        raise PlatformError(f"{_shown(command)}: no answer within {CALL_S:.0f} s") from None
+        raise PlatformError(f"{_shown(command)}: no answer within {patience_s:.0f} s") from None
     if done.returncode:
         raise PlatformError(f"{_shown(command)}: {(done.stderr or done.stdout).strip()}")
     return done

@@ -11,6 +11,7 @@ from launcher.core.errors import UserError
 
 JOB, NODES, NODE_LIST, END = "SLURM_JOB_ID", "SLURM_JOB_NUM_NODES", "SLURM_JOB_NODELIST", "SLURM_JOB_END_TIME"
 ARRAY, TASK = "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"
+RESTARTS = "SLURM_RESTART_COUNT"
 NODE, NODE_NAME = "SLURM_NODEID", "SLURMD_NODENAME"
 CORES, GPUS = "SLURM_JOB_CPUS_PER_NODE", "SLURM_GPUS_ON_NODE"
 MEMORY, MEMORY_OF_A_CORE = "SLURM_MEM_PER_NODE", "SLURM_MEM_PER_CPU"
@@ -54,6 +55,11 @@ def allocation(environment: Mapping[str, str]) -> Allocation:
     except KeyError as error:
         raise UserError(f"{error.args[0]} is not set, so this is no job of Slurm: submit the script with "
                         "`sbatch --nodes=2 train.sbatch RECIPE`, or type `launcher submit RECIPE --on slurm`") from None
+
+
+def allocations(environment: Mapping[str, str]) -> int:
+    """Return how many allocations the job has had, this one too."""
+    return 1 + int(environment.get(RESTARTS) or 0)
 
 
 def share(environment: Mapping[str, str]) -> Share:

@@ -11,19 +11,28 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from launcher.core.errors import YIELDED, LauncherError, PlatformError
 from launcher.platforms.addresses import head_address
-from launcher.platforms.ports import free_block, nobody_listens
+from launcher.platforms.ports import hold_block
 from launcher.platforms.slurm_client import host_names, requeue, show_job
 from launcher.platforms.slurm_command import Asked, asked, run_command
 from launcher.platforms.slurm_container import container
-from launcher.platforms.slurm_environment import Allocation, allocation, end_of, start_of, too_few_cores
+from launcher.platforms.slurm_environment import (
+    Allocation,
+    allocation,
+    allocations,
+    end_of,
+    start_of,
+    too_few_cores,
+)
 from launcher.platforms.slurm_notices import Messenger, Notices
 from launcher.platforms.slurm_ray import Orders, ray_environment
 from launcher.platforms.slurm_steps import CLOSE_S, POLL_S, NodesStep, controller_command, end, start_controller
 from launcher.platforms.slurm_verdict import Verdict, exit_code, fruitless_allocations, margin_s, verdict
+from launcher.storage.jobs import job_record, record_began
 from launcher.storage.journal import read_journal
 from launcher.storage.lock import token_of
 from launcher.storage.run_dir import RunDir
@@ -62,11 +71,11 @@ class Job:
         names = host_names(self._job.node_list)
         self._watch_clock()
         address = head_address(names)
-        port = free_block(self._job.job, 0, nobody_listens)[0]
+        block = hold_block(self._job.job, 0)
         _say(f"job {self._job.job} on {', '.join(names)}; run {self._wanted.run_dir}")
         if words := too_few_cores(os.environ, self._wanted.wish.gpus_per_node or 1):
             _say(f"note: {words}")
-        orders = Orders(job=self._job.job, address=address, port=port, token=secrets.token_hex(32))
+        orders = Orders(job=self._job.job, address=address, port=block.ports[0], token=secrets.token_hex(32))
         with NodesStep(names, orders, self._where) as nodes:
             ready = nodes.wait_ready(lambda: self._notices.request() is not None)
             code = self._control(orders, names[0]) if ready else YIELDED
@@ -76,12 +85,16 @@ class Job:
         return self._conclude(code)
 
     def _watch_clock(self) -> None:
-        """Find out when the allocation ends. Where Slurm does not tell, its signals must do."""
+        """Find out when the allocation ends, and record that it has begun. Where Slurm does not tell, its signals must
+        do."""
         try:
             shown = show_job(self._job.handle)
         except PlatformError as error:
             _say(f"note: {error}")
             shown = {}
+        with suppress(OSError):  # Only for people who look; what needs the run directory will say so.
+            record_began(self._run, self._job.handle, time.time(), allocations=allocations(os.environ),
+                         folder=shown.get("WorkDir", ""))
         begin, self._notices.end = start_of(shown), end_of(os.environ, shown)
         length = None if begin is None or self._notices.end is None else self._notices.end - begin
         events = list(read_journal(self._run))
@@ -129,7 +142,11 @@ class Job:
             return "" if self._notices.ended else "RUNNING"
 
     def _stop_asked(self) -> bool:
-        """Return whether somebody asked the controller of this allocation to stop for good."""
+        """Return whether somebody asked this job, or the controller of this allocation, to stop for good."""
+        # A run that was stopped before it began has left no trace of a controller.
+        record = job_record(self._run, self._job.handle)
+        if record is not None and record.stopped:
+            return True
         token = token_of(self._run)
         return token > self._token and any(found.request.reason == "stop_command"
                                            for found in stops_asked(self._run, token))

@@ -11,14 +11,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from launcher.core.errors import INFRASTRUCTURE, LauncherError, PlatformError
 from launcher.core.stopping import ORPHAN_GRACE_S
 from launcher.platforms.addresses import towards
 from launcher.platforms.offspring import end_offspring, forget_the_dead, keep_orphans
-from launcher.platforms.ports import free_block, head_block, nobody_listens
+from launcher.platforms.ports import HeldBlock, head_block, hold_block
 from launcher.platforms.slurm_environment import Share, share
 from launcher.platforms.slurm_ray import TOKEN, Orders, Report, folder, ray_environment, ray_start
 from launcher.storage.process_id import ProcessId, command_line
@@ -50,13 +49,14 @@ def main() -> int:
 def _hold(orders: Orders, mine: Share) -> int:
     try:
         _make_folder(orders, mine.node)
-        _start(orders, mine, towards(orders.address) if mine.node else orders.address)
+        held = _start(orders, mine, towards(orders.address) if mine.node else orders.address)
     except (LauncherError, OSError) as error:
         _report(Report(node=mine.node, name=mine.name, problem=str(error)))
         return INFRASTRUCTURE
     forget_the_dead()
     _report(Report(node=mine.node, name=mine.name))
     sys.stdin.buffer.read()
+    del held  # Until here nobody else takes these ports.
     return 0
 
 
@@ -71,16 +71,19 @@ def _make_folder(orders: Orders, node: int) -> None:
     token.write_text(orders.token)
 
 
-def _start(orders: Orders, mine: Share, address: str, is_free: Callable[[int], bool] = nobody_listens) -> None:
-    """Start Ray on a block of ports that nobody uses. Raises PlatformError with what Ray said."""
-    said = ""
-    for number in range(1 if mine.node == 0 else TRIES):
-        # The first node's ports are known to all, so it has no other choice.
-        block = head_block(orders.port) if mine.node == 0 else free_block(orders.job, mine.node, is_free, number)
+def _start(orders: Orders, mine: Share, address: str) -> list[HeldBlock]:
+    """Start Ray on a block of ports that nobody uses; return what holds it, to be kept as long as Ray. Raises
+    PlatformError with what Ray said."""
+    said, held = "", list[HeldBlock]()
+    for _ in range(1 if mine.node == 0 else TRIES):
+        # The first node's ports are known to all, so it has no other choice; the batch script's process holds them.
+        if mine.node:
+            held.append(hold_block(orders.job, mine.node))
+        block = held[-1].ports if held else head_block(orders.port)
         said = _ray(ray_start(orders, mine, address, block), ray_environment(os.environ, orders.job, mine.node),
                     folder(orders.job, mine.node) / "start.log")
         if not said:
-            return
+            return held
         end_offspring(lambda _: False, 0.0)
     raise PlatformError(f"Ray did not start: {said[-SAID:]}")
 

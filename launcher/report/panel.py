@@ -10,6 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from launcher.core.events import RunState
 from launcher.report.fold import RunFold
 from launcher.report.words import count, duration, loss, norm, plural, reason, size
 
@@ -21,15 +22,16 @@ COLOURS = {"draining": "yellow", "saving": "yellow", "restarting": "yellow", "fa
 """Of states that ask for a look; the others are green."""
 
 
-def panel(fold: RunFold, *, alive: bool = True, now: float | None = None) -> Group:
+def panel(fold: RunFold, *, alive: bool = True, now: float | None = None, state: RunState | None = None) -> Group:
     """Return the block that a terminal shows; it fits 80 columns.
 
-    `alive`: whether a controller holds the run. `now`: UTC seconds of a run that goes on.
+    `alive`: whether a controller holds the run. `now`: UTC seconds of a run that goes on. `state`: where more is known
+    than the journal says.
     """
     head = Table.grid(expand=True)
     head.add_column()
     head.add_column(justify="right")
-    state = fold.status(alive=alive).state
+    state = state or fold.status(alive=alive).state
     workers = f", {plural(len(fold.workers), 'worker')}" if fold.workers else ""
     head.add_row(Text.assemble((fold.name, "bold"), f"  attempt {fold.attempt}{workers}"),
                  Text.assemble((state, COLOURS.get(state, "green")),

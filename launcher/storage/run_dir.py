@@ -6,6 +6,7 @@
     journal.jsonl             every event
     lease/                    who works on the run: `storage.lock`
     stops/                    requests to stop: `storage.stop_file`
+    jobs/slurm-42.json        which jobs of a batch system it has had: `storage.jobs`
     launcher.log              what a detached command printed
     slurm-42.out              what job 42 printed, over all its allocations
     submitted/                what queued jobs run: `storage.submitted`

@@ -63,7 +63,7 @@ InactiveLimit=0
 TCPTimeout=2
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-JobRequeue=1
+JobRequeue={requeue}
 PartitionName=low Nodes=ALL Default=YES PriorityTier=1 PreemptMode=REQUEUE GraceTime=0 MaxTime=INFINITE State=UP
 PartitionName=high Nodes=ALL Default=NO PriorityTier=10 PreemptMode=OFF MaxTime=INFINITE State=UP
 """
@@ -80,8 +80,8 @@ def why_not() -> str:
 class Slurm:
     """The cluster, as a context: afterwards nothing of it is left."""
 
-    def __init__(self, nodes: int, cores: int = 1) -> None:
-        self._nodes, self._cores = nodes, cores
+    def __init__(self, nodes: int, cores: int = 1, *, requeue: bool = True) -> None:
+        self._nodes, self._cores, self._requeue = nodes, cores, requeue
         self._cleanup = ExitStack()
         self.machines: Machines
         self.login: Machine
@@ -139,6 +139,13 @@ class Slurm:
         time.sleep(2.0)
         self.type("scontrol", "update", f"JobId={job}", "StartTime=now")
 
+    def name_by_loopback(self, machine: Machine) -> None:
+        """Let a machine take its own name for 127.0.1.1, as Debian sets machines up; the others know its address."""
+        hosts = self.folder / f"hosts-{machine.name}"
+        others = [line for line in (self.folder / "hosts").read_text().splitlines() if line.split()[1] != machine.name]
+        hosts.write_text("\n".join((*others, f"127.0.1.1 {machine.name}")) + "\n")
+        subprocess.run(machine.argv(["mount", "--bind", str(hosts), "/etc/hosts"]), check=True)
+
     def cancel_all(self) -> None:
         """End every job and wait until all nodes are free."""
         self.type("scancel", "--user=root")
@@ -150,7 +157,8 @@ class Slurm:
         key.write_bytes(os.urandom(128))
         (self.folder / "state").mkdir()
         text = CONFIGURATION.format(login=self.login, folder=self.folder, ctld_port=CTLD_PORT, slurmd_port=SLURMD_PORT,
-                                    cred_expire=CRED_EXPIRE_S, kill_wait=KILL_WAIT_S)
+                                    cred_expire=CRED_EXPIRE_S, kill_wait=KILL_WAIT_S,
+                                    requeue=int(self._requeue))
         lines = [f"NodeName={node.name} NodeAddr={node.address} CPUs={self._cores} RealMemory=4000 State=UNKNOWN\n"
                  for node in nodes]
         (self.folder / "slurm.conf").write_text("".join((*lines, text)))

@@ -1,11 +1,22 @@
 """Blocks of ports: each job's own, all of them named, others' left alone."""
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from launcher.core.errors import PlatformError
-from launcher.platforms.ports import FIRST, LAST, SIZE, blocks, free_block, head_block, nobody_listens, options
+from launcher.platforms.ports import (
+    FIRST,
+    LAST,
+    SIZE,
+    blocks,
+    free_block,
+    head_block,
+    hold_block,
+    nobody_listens,
+    options,
+)
 
 EPHEMERAL = 32768
 """From here on Linux gives ports to whoever asks for none."""
@@ -25,7 +36,17 @@ def test_nodes_that_are_one_host_do_not_meet():
 def test_a_block_with_one_busy_port_is_passed_over():
     usual = next(blocks(9, 0))
     assert free_block(9, 0, lambda port: port != usual[100]) == list(blocks(9, 0))[1]
-    assert free_block(9, 0, lambda port: port != usual[100], skip=1) == list(blocks(9, 0))[2]
+
+
+def test_jobs_that_take_a_block_at_the_same_moment_take_different_ones():
+    """As when the first blocks of both are busy: neither's Ray listens yet when the other looks."""
+    with ThreadPoolExecutor(4) as pool:
+        held = list(pool.map(lambda _: hold_block(9, 0), range(4)))
+    assert len({block.ports for block in held}) == 4
+    taken = held[0].ports
+    for block in held:
+        block.guard.close()
+    assert nobody_listens(taken[-1])
 
 
 def test_where_no_block_is_free_the_person_learns_who_to_ask():
@@ -40,6 +61,7 @@ def test_every_port_that_ray_could_choose_is_named_once_and_in_the_block(head):
                                                  options(block, head=head))}
     assert set(named.values()) <= set(block) and len(set(named.values())) == len(named)
     workers = range(named.pop("min-worker-port"), named.pop("max-worker-port") + 1)
+    assert block[-1] not in workers, "who holds it has the block"
     assert len(workers) > 200 and not set(workers) & set(named.values())
     assert ("port" in named) == head and (not head or named["port"] == block[0])
 

@@ -50,8 +50,10 @@ def test_no_token_stands_in_a_command_line_or_an_environment():
 
 
 def test_a_surrounding_ray_does_not_redirect_this_one():
-    environment = ray_environment({"RAY_ADDRESS": "auto", "RAY_TMPDIR": "/x", "HOME": "/home/me"}, 1, 0)
-    assert "RAY_ADDRESS" not in environment and "RAY_TMPDIR" not in environment and environment["HOME"] == "/home/me"
+    stray = {"RAY_ADDRESS": "auto", "RAY_TMPDIR": "/x", "RAY_AUTH_TOKEN": "theirs", "RAY_AUTH_MODE": "disabled"}
+    environment = ray_environment({**stray, "HOME": "/home/me"}, 1, 0)
+    assert not {"RAY_ADDRESS", "RAY_TMPDIR", "RAY_AUTH_TOKEN"} & set(environment)
+    assert environment["RAY_AUTH_MODE"] == "token" and environment["HOME"] == "/home/me"
 
 
 def test_an_address_is_the_one_that_a_peer_sees():

@@ -1,0 +1,147 @@
+"""A run whose job is in a queue, from the login machine: looked at, listed, followed, submitted twice."""
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from launcher.cli.logs import logs
+from launcher.cli.status import ls, status
+from launcher.cli.submit import SubmitOptions, submit
+from launcher.core.errors import UserError
+from launcher.platforms import slurm_client
+from launcher.storage.jobs import job_record, record_began
+from launcher.storage.lock import take_lease
+from tests.cli.queue_desk import sit_down, stop_it
+from tests.orchestration.test_worker_process import awaited
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    return sit_down(tmp_path, monkeypatch)
+
+
+def shown(capsys) -> dict:
+    status("chat", as_json=True)
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_run_that_waits_says_for_what_and_until_when(desk, capsys):
+    desk.queue("PENDING", "Priority", start=str(int(time.time()) + 3610))
+    found = shown(capsys)
+    assert (found["name"], found["state"], found["job"]["id"]) == ("chat", "queued", "42")
+    assert (found["job"]["state"], found["job"]["reason"]) == ("PENDING", "Priority")
+    assert found["job"]["expected_start"] > time.time() + 3500
+    status("chat", as_json=False)
+    printed = capsys.readouterr().out
+    assert "chat  attempt 0" in printed and "queued" in printed
+    assert "job       42 waits in the queue: jobs of higher priority go first (Priority); expected to start" in printed
+    assert "in 1 h 00 min" in printed and "launcher logs runs/chat -f    launcher stop runs/chat" in printed
+
+
+def test_one_that_was_queued_again_says_so(desk, capsys):
+    record_began(desk.run, "42", time.time(), allocations=1)
+    desk.queue("PENDING", "BeginTime")
+    assert "is queued again and waits: it may not begin earlier" in shown(capsys)["job"]["said"]
+
+
+def test_a_job_with_nodes_says_which_and_how_long_yet_and_its_run_starts(desk, capsys):
+    desk.queue("RUNNING", nodes="node[1-4]", left="1-02:00:00")
+    found = shown(capsys)
+    assert found["state"] == "starting" and found["job"]["left_seconds"] == 93600
+    assert found["job"]["said"] == "job 42 has node[1-4], 1 d 2 h left"
+
+
+def test_a_job_that_slurm_has_forgotten_has_ended_and_resume_is_not_what_to_type_here(desk, capsys):
+    status("chat", as_json=False)
+    printed = capsys.readouterr().out
+    assert "42 has ended (Slurm has forgotten it)" in printed and "interrupted" in printed
+    assert "the same `launcher submit` or sbatch command starts it" in printed and "resume" not in printed
+
+
+@pytest.mark.parametrize("squeue,trouble", [
+    ("#!/bin/sh\nexec sleep 30\n", "no answer within 0 s"),
+    ("#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1\n", "Unable to contact")])
+def test_a_slurm_that_does_not_answer_costs_a_line_and_a_moment(desk, capsys, monkeypatch, squeue, trouble):
+    desk.command("squeue", squeue)
+    monkeypatch.setattr(slurm_client, "LOOK_S", 0.3)
+    found = shown(capsys)
+    assert found["job"]["state"] == "unknown" and trouble in found["job"]["said"]
+    ls(None, as_json=False)
+    told = capsys.readouterr()
+    assert told.err.count("\n") == 1 and trouble in told.err and "runs/chat" in told.out
+    stop_it()
+    assert "If it still waits, `scancel 42` cancels it" in " ".join(capsys.readouterr().out.split())
+
+
+def test_on_a_machine_without_slurm_files_say_it(desk, capsys, monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert "squeue: no such command here" in shown(capsys)["job"]["said"]
+
+
+def test_a_run_without_a_job_asks_slurm_nothing(desk, capsys):
+    desk.command("squeue", "#!/bin/sh\ntouch asked\n")
+    Path("runs/other").mkdir()
+    Path("runs/other/plan.json").write_text("{}")
+    status("other", as_json=True)
+    assert json.loads(capsys.readouterr().out)["job"] is None and not Path("asked").exists()
+
+
+def test_a_list_shows_runs_that_have_not_begun_and_why(desk, capsys):
+    desk.queue("PENDING", "Resources")
+    ls(None, as_json=False)
+    printed = capsys.readouterr().out
+    assert "runs/chat" in printed and "queued" in printed and "42 Resources" in printed
+    ls(None, as_json=True)
+    row, = json.loads(capsys.readouterr().out)
+    assert (row["state"], row["job"]["reason"]) == ("queued", "Resources")
+
+
+def test_a_second_submission_of_a_run_with_a_living_job_is_refused(desk):
+    desk.queue("PENDING", "Priority")
+    desk.command("sbatch", "#!/bin/sh\ntouch submitted\n")
+    with pytest.raises(UserError, match=r"job 42 waits in the queue.*a run has one job"):
+        submit(["quickstart"], SubmitOptions(run_dir="runs/chat"), dry_run=False)
+    assert not Path("submitted").exists()
+
+
+def test_a_submission_is_recorded_and_one_after_an_ended_job_goes_through(desk):
+    desk.queue("CANCELLED")
+    desk.command("sbatch", "#!/bin/sh\necho 43\n")
+    assert submit(["quickstart"], SubmitOptions(run_dir="runs/chat"), dry_run=False) == 0
+    assert job_record(desk.run, "43") is not None
+
+
+def test_following_a_run_whose_job_waits_tells_what_for_until_there_is_something_to_read(desk, capsys):
+    desk.queue("PENDING", "Priority")
+    seen = [""]
+
+    def told() -> str:
+        captured = capsys.readouterr()
+        seen[0] += captured.out + captured.err
+        return seen[0]
+
+    follower = threading.Thread(target=logs, args=("chat",), kwargs={"rank": 0, "attempt": None, "follow": True})
+    follower.start()
+    awaited(lambda: "(Priority)" in told())
+    desk.queue("PENDING", "Resources")
+    awaited(lambda: "(Resources)" in told())
+    desk.queue("RUNNING", nodes="node1")
+    lease = take_lease(desk.run)
+    desk.run.attempt_path(1, "rank-000.log").write_text("step 1\n")
+    awaited(lambda: "step 1" in told())
+    lease.release()
+    desk.queue("PENDING", "BeginTime")
+    awaited(lambda: "(BeginTime)" in told())
+    assert follower.is_alive() and told().count("(Priority)") == 1
+    desk.queue("CANCELLED")
+    follower.join(20)
+    assert not follower.is_alive()
+
+
+def test_logs_of_a_run_that_has_not_begun_are_not_there_yet_for_a_reason(desk):
+    desk.queue("PENDING", "Priority")
+    with pytest.raises(UserError, match="no attempt 1; there is none yet; job 42 waits in the queue"):
+        logs("chat", rank=0, attempt=None, follow=False)
