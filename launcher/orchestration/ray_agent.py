@@ -38,6 +38,7 @@ class RayNodeAgent:
         self._agent: NodeAgent | None = None
         self._raylet = os.getppid()
         self._told = threading.Event()
+        self._looking = threading.Lock()
         signal.signal(signal.SIGTERM, lambda _number, _frame: self._told.set())
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
 
@@ -70,7 +71,8 @@ class RayNodeAgent:
 
     def poll(self) -> list[dict[str, Any]]:
         """Return what is new of all workers."""
-        return [report.model_dump() for report in self._node().poll()]
+        with self._looking:
+            return [report.model_dump() for report in self._node().poll()]
 
     def dump_stacks(self) -> None:
         """Let every worker that can write down where its threads are."""
@@ -97,14 +99,16 @@ class RayNodeAgent:
             self._drain(self._agent)
         os._exit(0)
 
-    @staticmethod
-    def _drain(agent: NodeAgent) -> None:
+    def _drain(self, agent: NodeAgent) -> None:
         request = StopRequested(reason="orphaned", deadline=time.time() + ORPHAN_GRACE_S)
         deadline = time.monotonic() + ORPHAN_GRACE_S
         processes = agent.processes()
         agent.deliver("stop", {slot: request.model_dump(mode="json") for slot in range(len(processes))})
         while any(process.alive() for process in processes) and time.monotonic() < deadline:
             time.sleep(0.05)
+        # Never let go: a look between the removal of the mailboxes and this process's end would find workers that have
+        # left with nothing to say, and a run that was not asked to stop would stop.
+        self._looking.acquire()
         agent.close()
 
 

@@ -1,5 +1,6 @@
 """The controller's side of an agent: long waits end with a stop. Ray is a fake here; importing it takes a second."""
 
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -69,3 +70,21 @@ def test_an_agent_that_does_not_answer_any_more_is_not_asked_to_close(actor, mon
         agent.poll()
     agent.close()
     assert actor.asked == ["process", "poll", "-"], "it would have waited half a minute more"
+
+
+def test_an_agent_whose_raylet_is_gone_never_tells_of_workers_whose_last_words_it_has_removed(monkeypatch):
+    from launcher.orchestration import ray_agent
+
+    ending = threading.Event()
+    monkeypatch.setattr(ray_agent.os, "_exit", lambda _code: ending.set())
+    monkeypatch.setattr(ray_agent.signal, "signal", lambda *_: None)
+    agent = ray_agent.RayNodeAgent()
+    said = [SimpleNamespace(model_dump=lambda: {"exit_code": 75, "events": ["stopped"]})]
+    agent._agent = SimpleNamespace(processes=list, deliver=lambda *_: None, poll=lambda: said, close=said.clear)
+    assert agent.poll() == [{"exit_code": 75, "events": ["stopped"]}]
+    agent._told.set()
+    assert ending.wait(10) and not said
+    asked = threading.Thread(target=agent.poll, daemon=True)
+    asked.start()
+    asked.join(0.5)
+    assert asked.is_alive(), "it was answered after the mailboxes were removed"
