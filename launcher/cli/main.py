@@ -100,13 +100,15 @@ def submit_command(
     nodes: Annotated[int | None, typer.Option("--nodes", min=1, help="Machines to ask for. Default: the recipe's "
                                               "cluster.nodes and its spares, else 1.")] = None,
     overrides: SetOption = None, cache: CacheOption = None,
+    chain: Annotated[int, typer.Option("--chain", metavar="N", min=1, help="Jobs in a row, each waiting for the one "
+                                       "before: where jobs may not be queued again.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the command, the script and the names in the "
                                           "environment; submit nothing.")] = False,
 ) -> None:
     """Submit a recipe's run as a job; flags are the recipe's `slurm:` section (--set slurm.time=2h)."""
     from launcher.cli.submit import SubmitOptions, submit
 
-    options = SubmitOptions(run_dir, workers, nodes, tuple(overrides or ()), cache)
+    options = SubmitOptions(run_dir, workers, nodes, tuple(overrides or ()), cache, chain)
     raise typer.Exit(submit(recipe, options, dry_run=dry_run))
 
 

@@ -12,7 +12,10 @@ from pathlib import Path
 from launcher.core.errors import PlatformError
 from launcher.core.recipe_running import SlurmOptions
 from launcher.platforms.sbatch import PYTHON, job_number, nodes_of, sbatch_command
+from launcher.platforms.slurm_chain import link, own_options
 from launcher.platforms.slurm_client import slurm
+from launcher.platforms.slurm_told import told_by
+from launcher.storage.journal import read_journal
 from launcher.storage.lock import refuse_held
 from launcher.storage.recipes import LoadedRecipe, load_recipe
 from launcher.storage.run_dir import RunDir, default_run_dir
@@ -31,6 +34,8 @@ class SubmitOptions:
     nodes: int | None = None
     overrides: tuple[str, ...] = ()
     cache: str | None = None
+    chain: int = 1
+    """Jobs, each of which waits for the one before."""
 
 
 def submit(recipe: str, options: SubmitOptions, *, dry_run: bool) -> int:
@@ -52,10 +57,19 @@ def submit(recipe: str, options: SubmitOptions, *, dry_run: bool) -> int:
     # sbatch takes a log in a folder that is not there, and the job then ends without a word.
     run.path.mkdir(parents=True, exist_ok=True)
     os.environ[PYTHON] = sys.executable
-    job = job_number(slurm(*command))
-    print(f"job {job} is submitted\nlog    {shown}/{RunDir.SLURM_LOG.replace('%j', str(job))}\n"
-          f"next   squeue --job {job}    launcher status {shown}    launcher stop {shown}")
+    jobs = _submit(command, options.chain)
+    told = f"job {jobs[0]} is" if len(jobs) == 1 else f"jobs {', '.join(map(str, jobs))} are"
+    print(f"{told} submitted\nlog    {shown}/{RunDir.SLURM_LOG.replace('%j', str(jobs[0]))}\n"
+          f"next   squeue --job {','.join(map(str, jobs))}    launcher status {shown}    launcher stop {shown}")
     return 0
+
+
+def _submit(command: list[str], links: int) -> list[int]:
+    """Submit a job, and the links of its chain behind it; return their numbers."""
+    jobs = [job_number(slurm(*command))]
+    while len(jobs) < links:
+        jobs.append(job_number(slurm(*link(command, jobs[-1]))))
+    return jobs
 
 
 def _command(loaded: LoadedRecipe, recipe: str, shown: str, options: SubmitOptions) -> list[str]:
@@ -66,10 +80,12 @@ def _command(loaded: LoadedRecipe, recipe: str, shown: str, options: SubmitOptio
                                                                           options.overrides)]
     arguments = [recipe, "--run-dir", shown, *(str(word) for name, value in given if value is not None
                                                for word in (name, value))]
-    slurm_options = loaded.recipe.slurm or SlurmOptions()
+    asked, nodes = loaded.recipe.slurm or SlurmOptions(), nodes_of(wish, options.nodes)
+    # What a person says in the recipe stands.
+    extra = own_options(told_by(read_journal(RunDir(shown))), wish, nodes, asked.time) | asked.extra
     gpus = None if options.workers else wish.gpus_per_node
     return sbatch_command(str(script), loaded.recipe.name, str(Path(shown).absolute() / RunDir.SLURM_LOG),
-                          slurm_options, nodes_of(wish, options.nodes), gpus, arguments)
+                          asked.model_copy(update={"extra": extra}), nodes, gpus, arguments)
 
 
 def _describe(command: list[str]) -> None:

@@ -13,6 +13,9 @@ from launcher.core.errors import PlatformError
 CALL_S = 60.0
 """A busy controller answers late, and a job's end must not wait for one that never does."""
 
+UNKNOWN_JOB = "Invalid job id"
+"""What Slurm says of a job that it has forgotten, minutes after its end."""
+
 
 def fields(shown: str) -> dict[str, str]:
     """Return what `scontrol --oneliner show` says, by name."""
@@ -29,9 +32,34 @@ def host_names(nodes: str) -> list[str]:
     return slurm("scontrol", "show", "hostnames", nodes).split()
 
 
+def nodes_left(job: int, names: Sequence[str]) -> Sequence[str]:
+    """Return the nodes that Slurm still counts as a job's; those of its beginning where it does not answer."""
+    try:
+        return host_names(show_job(job)["NodeList"])
+    except (PlatformError, KeyError):
+        return names
+
+
+def lost_nodes(job: int, names: Sequence[str]) -> list[str]:
+    """Return which of a job's nodes Slurm has taken out of it or knows to be down. Raises PlatformError."""
+    left, told = nodes_left(job, names), slurm("scontrol", "--oneliner", "show", "node", ",".join(names))
+    down = {found.get("NodeName") for found in map(fields, told.splitlines()) if is_down(found.get("State", ""))}
+    return [name for name in names if name not in left or name in down]
+
+
+def is_down(state: str) -> bool:
+    """Return whether a node of this state, like MIXED+DRAIN or ALLOCATED*, does no work: the star means silent."""
+    return state.endswith("*") or bool({"DOWN", "FAIL", "FAILING", "NOT_RESPONDING"} & set(state.split("+")))
+
+
 def requeue(job: int) -> None:
     """Let a job begin again from its script. Raises PlatformError where the cluster or the job forbids it."""
     slurm("scontrol", "requeue", str(job))
+
+
+def cancel(job: int) -> None:
+    """End a job; one that waits never begins. Raises PlatformError."""
+    slurm("scancel", str(job))
 
 
 def slurm(*command: str, **environment: str) -> str:

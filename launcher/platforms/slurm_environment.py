@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from launcher.core.errors import UserError
 
 JOB, NODES, NODE_LIST, END = "SLURM_JOB_ID", "SLURM_JOB_NUM_NODES", "SLURM_JOB_NODELIST", "SLURM_JOB_END_TIME"
+RESTARTS = "SLURM_RESTART_COUNT"
 NODE, NODE_NAME = "SLURM_NODEID", "SLURMD_NODENAME"
 CORES, GPUS = "SLURM_JOB_CPUS_PER_NODE", "SLURM_GPUS_ON_NODE"
 MEMORY, MEMORY_OF_A_CORE = "SLURM_MEM_PER_NODE", "SLURM_MEM_PER_CPU"
@@ -24,6 +25,8 @@ class Allocation:
     nodes: int
     node_list: str
     """Slurm's short form: `host_names` has the names."""
+    restarts: int = 0
+    """How often it was queued again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,8 @@ class Share:
 def allocation(environment: Mapping[str, str]) -> Allocation:
     """Return the job that this is. Raises UserError outside of one."""
     try:
-        return Allocation(int(environment[JOB]), int(environment[NODES]), environment[NODE_LIST])
+        return Allocation(int(environment[JOB]), int(environment[NODES]), environment[NODE_LIST],
+                          int(environment.get(RESTARTS) or 0))
     except KeyError as error:
         raise UserError(f"{error.args[0]} is not set, so this is no job of Slurm: submit the script with "
                         "`sbatch --nodes=2 train.sbatch RECIPE`, or type `launcher submit RECIPE --on slurm`") from None
@@ -83,7 +87,16 @@ def end_of(environment: Mapping[str, str], job: Mapping[str, str]) -> float | No
 
 def start_of(job: Mapping[str, str]) -> float | None:
     """Return when the allocation began, in UTC seconds."""
-    told = job.get("StartTime", "")
+    return _moment(job, "StartTime")
+
+
+def submitted(job: Mapping[str, str]) -> float | None:
+    """Return when the job was submitted, in UTC seconds."""
+    return _moment(job, "SubmitTime")
+
+
+def _moment(job: Mapping[str, str], name: str) -> float | None:
+    told = job.get(name, "")
     return float(told) if told.isdigit() else None
 
 

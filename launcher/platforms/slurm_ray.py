@@ -33,6 +33,8 @@ class Orders(Document):
     port: int
     """The head's, the first of its block."""
     token: str
+    restarts: int = 0
+    """How often the job was queued again."""
 
 
 class Report(Document):
@@ -42,6 +44,10 @@ class Report(Document):
     name: str
     problem: str = ""
     """Why its Ray did not start; nothing if it did."""
+
+
+FOLDERS = "/tmp/lr{job}-[0-9]*"
+"""Of all nodes of a job, as a shell finds them."""
 
 
 def folder(job: int, node: int) -> Path:

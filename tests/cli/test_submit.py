@@ -13,7 +13,8 @@ from launcher.storage.run_dir import RunDir
 
 SBATCH = """#!/bin/sh
 printf '%s\\n' "$@" > told
-echo 77
+echo "$1" >> began
+echo $((76 + $(wc -l < began)))
 """
 
 
@@ -46,6 +47,22 @@ def test_a_job_is_submitted_with_a_log_in_the_run_directory_and_the_next_command
     assert told[-3:] == ["quickstart", "--run-dir", "mine"]
     printed = capsys.readouterr().out
     assert "job 77 is submitted" in printed and "mine/slurm-77.out" in printed and "launcher status mine" in printed
+
+
+def test_links_of_a_chain_wait_for_each_other(capsys):
+    assert submit("quickstart", SubmitOptions(run_dir="mine", chain=3), dry_run=False) == 0
+    assert Path("began").read_text().split() == ["--parsable", "--dependency=afterany:77", "--dependency=afterany:78"]
+    assert "jobs 77, 78, 79 are submitted" in capsys.readouterr().out
+
+
+def test_a_run_that_has_saved_is_warned_as_early_as_its_saves_ask_for(capsys):
+    Path("mine").mkdir()
+    Path("mine/journal.jsonl").write_text('{"event": "checkpoint_committed", "step": 3, "seconds": 200.0}\n')
+    assert submit("quickstart", SubmitOptions(run_dir="mine"), dry_run=False) == 0
+    assert "--signal=B:USR1@435" in Path("told").read_text().splitlines()
+    assert submit("quickstart", SubmitOptions(run_dir="mine", overrides=("slurm={extra: {signal: B:USR1@90}}",)),
+                  dry_run=False) == 0
+    assert "--signal=B:USR1@90" in Path("told").read_text().splitlines(), "what a person says stands"
 
 
 def test_a_run_that_somebody_works_on_is_not_submitted_again():
