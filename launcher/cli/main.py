@@ -107,13 +107,15 @@ def submit_command(
     array: Annotated[bool, typer.Option("--array", help="Each recipe a run, as tasks of one job array.")] = False,
     prepare: Annotated[bool, typer.Option("--prepare/--no-prepare", help="Fetch and prepare model and data here, so "
                        "that the job needs no internet; without, its first node does.")] = True,
+    chain: Annotated[int, typer.Option("--chain", metavar="N", min=1, help="Jobs in a row, each waiting for the one "
+                                       "before: where jobs may not be queued again.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the command, the script, the names in the "
                                           "environment, what would be copied and the plan; submit nothing.")] = False,
 ) -> None:
     """Submit a recipe's run as a job; flags are the recipe's `slurm:` section (--set slurm.time=2h)."""
     from launcher.cli.submit import SubmitOptions, submit
 
-    options = SubmitOptions(run_dir, workers, nodes, tuple(overrides or ()), cache, site, array, prepare)
+    options = SubmitOptions(run_dir, workers, nodes, tuple(overrides or ()), cache, site, array, prepare, chain)
     raise typer.Exit(submit(recipes, options, dry_run=dry_run))
 
 

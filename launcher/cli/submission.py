@@ -24,7 +24,9 @@ from launcher.data.cache import ENVIRONMENT, cache_store, cache_url
 from launcher.data.model_files import model_folder
 from launcher.platforms.sbatch import JobFlags, nodes_of, sbatch_command
 from launcher.platforms.site_file import CODE, PYTHON, SITE, Site, find_site
+from launcher.platforms.slurm_chain import own_options
 from launcher.platforms.slurm_client import node_names
+from launcher.platforms.slurm_told import told_by
 from launcher.storage import submitted
 from launcher.storage.journal import read_journal
 from launcher.storage.lock import refuse_held
@@ -52,6 +54,8 @@ class SubmitOptions:
     site: str | None = None
     array: bool = False
     prepare: bool = True
+    chain: int = 1
+    """Jobs, each of which waits for the one before."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,8 @@ class Job:
             raise UserError("several recipes are tasks of one job array, each a run of its own: add --array")
         if len(recipes) > 1 and options.run_dir:
             raise UserError("--run-dir is for one run; those of an array have their recipes' names under runs/")
+        if len(recipes) > 1 and options.chain > 1:
+            raise UserError("--chain is for one run: a link would wait for all tasks of an array")
         script = shipped("slurm", SCRIPT)
         if script is None:
             raise PlatformError(f"slurm/{SCRIPT} is not where launcher is installed; install it again")
@@ -144,7 +150,7 @@ class Job:
         flags = JobFlags(first.name, str(folder / (RunDir.SLURM_LOG if one else ARRAY_LOG)), str(folder), *_size(
             first, options), self.left_out, len(copies))
         run_dir = ["--run-dir", str(folder)] if one else []
-        return sbatch_command(str(self.script), flags, _slurm(first), [*copies, *run_dir, *self._given()])
+        return sbatch_command(str(self.script), flags, self._slurm(), [*copies, *run_dir, *self._given()])
 
     def environment(self, snapshots: Sequence[Snapshot]) -> dict[str, str]:
         """Return what is added to the environment of sbatch, and so of the job."""
@@ -174,6 +180,14 @@ class Job:
             with suppress(PlatformError):
                 struck &= node_names()
         return tuple(sorted(struck))
+
+    def _slurm(self) -> SlurmOptions:
+        """Return what the recipe says under `slurm`, and what follows from the runs where it says nothing."""
+        first, asked = self.runs[0], _slurm(self.runs[0])
+        told = told_by(event for run in self.runs for event in read_journal(run.directory))
+        own = own_options(told, first.loaded.recipe.cluster, nodes_of(first.loaded.recipe.cluster, self.options.nodes),
+                          asked.time)
+        return asked.model_copy(update={"extra": own | asked.extra})
 
     def _given(self) -> list[str]:
         options = self.options

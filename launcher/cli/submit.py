@@ -19,6 +19,7 @@ from launcher.cli.submission import Job, Run, SubmitOptions
 from launcher.core.errors import PlatformError
 from launcher.core.source_index import Prepared
 from launcher.platforms.sbatch import job_number
+from launcher.platforms.slurm_chain import link
 from launcher.platforms.slurm_client import slurm, start_estimate
 from launcher.storage.jobs import record_submitted
 from launcher.storage.run_dir import RunDir
@@ -83,19 +84,30 @@ def _submit(job: Job, snapshots: Sequence[Snapshot]) -> None:
     for run, snapshot in zip(job.runs, snapshots, strict=True):
         snapshot.keep(run.directory)
     try:
-        number = job_number(slurm(*job.command(snapshots), environment=job.environment(snapshots)))
+        numbers = _queue(job, snapshots)
     except PlatformError:
         for copy in new:
             discard(copy)
         raise
     for task, run in enumerate(job.runs):
-        with suppress(OSError):  # It is submitted, and records itself when it begins.
-            record_submitted(run.directory, f"{number}_{task}" if len(job.runs) > 1 else str(number), time.time())
-    _tell(job, number, snapshots)
+        for number in numbers:
+            with suppress(OSError):  # It is submitted, and records itself when it begins.
+                record_submitted(run.directory, f"{number}_{task}" if len(job.runs) > 1 else str(number), time.time())
+    _tell(job, numbers, snapshots)
 
 
-def _tell(job: Job, number: int, snapshots: Sequence[Snapshot]) -> None:
-    print(f"job {number} is submitted")
+def _queue(job: Job, snapshots: Sequence[Snapshot]) -> list[int]:
+    """Submit a job, and the links of its chain behind it; return their numbers."""
+    command, environment = job.command(snapshots), job.environment(snapshots)
+    numbers = [job_number(slurm(*command, environment=environment))]
+    while len(numbers) < job.options.chain:
+        numbers.append(job_number(slurm(*link(command, numbers[-1]), environment=environment)))
+    return numbers
+
+
+def _tell(job: Job, numbers: Sequence[int], snapshots: Sequence[Snapshot]) -> None:
+    number = numbers[0]
+    print(f"job {number} is submitted" if len(numbers) == 1 else f"jobs {', '.join(map(str, numbers))} are submitted")
     for task, (run, snapshot) in enumerate(zip(job.runs, snapshots, strict=True)):
         log = run.log.replace("%j", str(number)) if len(snapshots) == 1 else f"{run.shown}/slurm-*.out, task {task}"
         print(f"log    {log}\nruns   what is in {run.shown}/{RunDir.SUBMITTED}/{snapshot.name}")

@@ -11,7 +11,8 @@ from pydantic import ConfigDict
 from launcher.core.document import Document
 from launcher.core.failure import FailureKind
 
-StopReason = Literal["preemption", "time_limit", "signal", "stop_command", "drain", "orphaned", "controller"]
+StopReason = Literal["preemption", "time_limit", "signal", "stop_command", "drain", "node_loss", "orphaned",
+                     "controller"]
 Outcome = Literal["finished", "failed", "yielded", "refused"]
 CheckpointKind = Literal["periodic", "stage", "drain", "best", "permanent", "final"]
 Phase = Literal["loading", "data", "forward", "step", "saving", "evaluating", "exporting"]

@@ -207,7 +207,7 @@ def _late(state: Draining, seen: Observation, patience: Patience) -> Transition:
 
 def _after_failure(progress: Progress, seen: Observation, *, told: bool) -> Transition:
     """Journal every failure, end who is left, and do what `core.recovery` says of the cause."""
-    failures = tuple(Record(events.Failed(**failure.model_dump())) for failure in progress.failures)
+    failures = tuple(Record(events.Failed(**failure.model_dump())) for failure in _to_tell(progress, seen))
     trouble = trouble_of(causes(progress.failures)[0])
     begun = (*failures, EndWorkers(0.0))
     if seen.stop is not None:
@@ -224,6 +224,13 @@ def _after_failure(progress: Progress, seen: Observation, *, told: bool) -> Tran
         return Transition(Restarting(progress, seen.now + choice.delay_s, frozenset()),
                           (*begun, decided, *change, *ended))
     return Transition(Failed(progress), (*begun, decided, *_ended(progress.step, choice.outcome, choice.exit_code)))
+
+
+def _to_tell(progress: Progress, seen: Observation) -> tuple[WorkerFailure, ...]:
+    """Return the failures, but not what a batch system's signal to everything does to Ray: that is the stop itself."""
+    if seen.stop is None or seen.stop.reason != "signal":
+        return progress.failures
+    return tuple(failure for failure in progress.failures if failure.kind is not FailureKind.NODE_LOSS)
 
 
 def _again(progress: Progress, now: float, without: frozenset[str]) -> Transition:

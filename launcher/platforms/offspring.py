@@ -5,7 +5,8 @@ Decides nothing about when they end; it makes it possible to end exactly these, 
 
 import ctypes
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 
 from launcher.storage.process_id import ProcessId, descendants, leave, process_id, wait_gone
 
@@ -22,6 +23,16 @@ def keep_orphans() -> None:
 def forget_the_dead() -> None:
     """Let children that end leave no trace. Call when nobody here waits for one any more."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+
+@contextmanager
+def heeding_the_dead() -> Generator[None]:
+    """Let commands that are run meanwhile be waited for, after `forget_the_dead`."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 def offspring() -> Iterator[ProcessId]:

@@ -34,6 +34,26 @@ def host_names(nodes: str) -> list[str]:
     return slurm("scontrol", "show", "hostnames", nodes).split()
 
 
+def nodes_left(job: str, names: Sequence[str]) -> Sequence[str]:
+    """Return the nodes that Slurm still counts as a job's; those of its beginning where it does not answer."""
+    try:
+        return host_names(show_job(job)["NodeList"])
+    except (PlatformError, KeyError):
+        return names
+
+
+def lost_nodes(job: str, names: Sequence[str]) -> list[str]:
+    """Return which of a job's nodes Slurm has taken out of it or knows to be down. Raises PlatformError."""
+    left, told = nodes_left(job, names), slurm("scontrol", "--oneliner", "show", "node", ",".join(names))
+    down = {found.get("NodeName") for found in map(fields, told.splitlines()) if is_down(found.get("State", ""))}
+    return [name for name in names if name not in left or name in down]
+
+
+def is_down(state: str) -> bool:
+    """Return whether a node of this state, like MIXED+DRAIN or ALLOCATED*, does no work: the star means silent."""
+    return state.endswith("*") or bool({"DOWN", "FAIL", "FAILING", "NOT_RESPONDING"} & set(state.split("+")))
+
+
 def requeue(job: int | str) -> None:
     """Let a job begin again from its script. Raises PlatformError where the cluster or the job forbids it."""
     slurm("scontrol", "requeue", str(job))

@@ -30,6 +30,8 @@ class Allocation:
     """What Slurm's commands call it: the number alone may stand for all tasks of a job array."""
     task: int | None
     """Its number in a job array."""
+    restarts: int = 0
+    """How often it was queued again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ def allocation(environment: Mapping[str, str]) -> Allocation:
         task = environment.get(TASK)
         handle = environment[JOB] if task is None else f"{environment[ARRAY]}_{task}"
         return Allocation(int(environment[JOB]), int(environment[NODES]), environment[NODE_LIST], handle,
-                          None if task is None else int(task))
+                          None if task is None else int(task), int(environment.get(RESTARTS) or 0))
     except KeyError as error:
         raise UserError(f"{error.args[0]} is not set, so this is no job of Slurm: submit the script with "
                         "`sbatch --nodes=2 train.sbatch RECIPE`, or type `launcher submit RECIPE --on slurm`") from None
@@ -97,7 +99,16 @@ def end_of(environment: Mapping[str, str], job: Mapping[str, str]) -> float | No
 
 def start_of(job: Mapping[str, str]) -> float | None:
     """Return when the allocation began, in UTC seconds."""
-    told = job.get("StartTime", "")
+    return _moment(job, "StartTime")
+
+
+def submitted(job: Mapping[str, str]) -> float | None:
+    """Return when the job was submitted, in UTC seconds."""
+    return _moment(job, "SubmitTime")
+
+
+def _moment(job: Mapping[str, str], name: str) -> float | None:
+    told = job.get(name, "")
     return float(told) if told.isdigit() else None
 
 

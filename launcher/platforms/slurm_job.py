@@ -10,31 +10,26 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from launcher.core.errors import YIELDED, LauncherError, PlatformError
 from launcher.platforms.addresses import head_address
 from launcher.platforms.ports import hold_block
-from launcher.platforms.slurm_client import host_names, requeue, show_job
+from launcher.platforms.slurm_client import host_names, lost_nodes, nodes_left, requeue, show_job
 from launcher.platforms.slurm_command import Asked, asked, run_command
 from launcher.platforms.slurm_container import container
-from launcher.platforms.slurm_environment import (
-    Allocation,
-    allocation,
-    allocations,
-    end_of,
-    start_of,
-    too_few_cores,
-)
+from launcher.platforms.slurm_environment import Allocation, allocation, end_of, start_of, submitted, too_few_cores
+from launcher.platforms.slurm_following import Follower
 from launcher.platforms.slurm_notices import Messenger, Notices
 from launcher.platforms.slurm_ray import Orders, ray_environment
-from launcher.platforms.slurm_steps import CLOSE_S, POLL_S, NodesStep, controller_command, end, start_controller
-from launcher.platforms.slurm_verdict import Verdict, exit_code, fruitless_allocations, margin_s, verdict
+from launcher.platforms.slurm_steps import CLOSE_S, POLL_S, NodesStep, clear, controller_command, end, start_controller
+from launcher.platforms.slurm_told import told_by
+from launcher.platforms.slurm_verdict import Verdict, exit_code, fruitless_allocations, needless, verdict
 from launcher.storage.jobs import job_record, record_began
 from launcher.storage.journal import read_journal
-from launcher.storage.lock import token_of
+from launcher.storage.lock import refuse_held, token_of
 from launcher.storage.run_dir import RunDir
 from launcher.storage.stop_file import stops_asked
 
@@ -51,65 +46,91 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wanted = asked(arguments, job.task)
         if job.task is not None:
             _to_own_log(job, RunDir(wanted.run_dir))
-        return Job(job, wanted, notices).live()
+        shown = _shown(job.handle)
+        if (code := _needless(wanted, submitted(shown))) is not None:
+            return code
+        # Before Ray is started on all nodes for nothing; whoever comes at the same moment is refused by the controller.
+        refuse_held(RunDir(wanted.run_dir), _say)
+        return Job(job, wanted, notices, shown).live()
     except LauncherError as error:
         sys.stderr.write(f"launcher: {error}\n")
         return error.exit_code
 
 
+def _shown(job: str) -> dict[str, str]:
+    """Return what Slurm knows of this job. Where it does not tell, its signals must do."""
+    try:
+        return show_job(job)
+    except PlatformError as error:
+        _say(f"note: {error}")
+        return {}
+
+
+def _needless(wanted: Asked, submit_time: float | None) -> int | None:
+    """Return with which code to leave because nobody is needed any more; None if there is something to do."""
+    end = told_by(read_journal(RunDir(wanted.run_dir))).end
+    code = needless(end, submit_time)
+    if end is not None and code is not None:
+        how = {"finished": "has finished", "yielded": "was stopped by `launcher stop`"}.get(end.outcome, "has failed")
+        _say(f"{wanted.run_dir} {how} since this job was submitted, so the job leaves; submit again to go on")
+    return code
+
+
 class Job:
     """One allocation of one job."""
 
-    def __init__(self, job: Allocation, wanted: Asked, notices: Notices) -> None:
+    def __init__(self, job: Allocation, wanted: Asked, notices: Notices, shown: Mapping[str, str]) -> None:
         self._job, self._wanted, self._notices = job, wanted, notices
         self._run = RunDir(wanted.run_dir)
-        self._token, self._known = token_of(self._run), 0
         self._where = container(os.environ, str(Path.cwd()))
+        self._token, self._folder = token_of(self._run), shown.get("WorkDir", "")
+        begin, notices.end = start_of(shown), end_of(os.environ, shown)
+        self._follower = Follower(self._run, notices, None if begin is None or notices.end is None
+                                  else notices.end - begin)
 
     def live(self) -> int:
         """Work on the run until it has ended or the allocation does; return the exit code."""
         names = host_names(self._job.node_list)
-        self._watch_clock()
+        with suppress(OSError):  # Only for people who look; what needs the run directory will say so.
+            record_began(self._run, self._job.handle, time.time(), allocations=self._job.restarts + 1,
+                         folder=self._folder)
         address = head_address(names)
         block = hold_block(self._job.job, 0)
         _say(f"job {self._job.job} on {', '.join(names)}; run {self._wanted.run_dir}")
         if words := too_few_cores(os.environ, self._wanted.wish.gpus_per_node or 1):
             _say(f"note: {words}")
-        orders = Orders(job=self._job.job, address=address, port=block.ports[0], token=secrets.token_hex(32))
+        orders = Orders(job=self._job.job, handle=self._job.handle, address=address, port=block.ports[0],
+                        token=secrets.token_hex(32), restarts=self._job.restarts)
         with NodesStep(names, orders, self._where) as nodes:
-            ready = nodes.wait_ready(lambda: self._notices.request() is not None)
-            code = self._control(orders, names[0]) if ready else YIELDED
+            code = self._control(orders, names) if self._bring_up(nodes, names) else YIELDED
             if self._notices.over():
                 # At once: a moment later Slurm would take the job for timed out.
                 return self._conclude(code)
+        if nodes.broken and not self._notices.ended:
+            clear(self._job.job, nodes_left(self._job.handle, names))
         return self._conclude(code)
 
-    def _watch_clock(self) -> None:
-        """Find out when the allocation ends, and record that it has begun. Where Slurm does not tell, its signals must
-        do."""
+    def _bring_up(self, nodes: NodesStep, names: Sequence[str]) -> bool:
+        """Wait for Ray on all nodes; return False if there is no use in it any more. Raises PlatformError."""
         try:
-            shown = show_job(self._job.handle)
+            return nodes.wait_ready(lambda: self._notices.request() is not None)
         except PlatformError as error:
-            _say(f"note: {error}")
-            shown = {}
-        with suppress(OSError):  # Only for people who look; what needs the run directory will say so.
-            record_began(self._run, self._job.handle, time.time(), allocations=allocations(os.environ),
-                         folder=shown.get("WorkDir", ""))
-        begin, self._notices.end = start_of(shown), end_of(os.environ, shown)
-        length = None if begin is None or self._notices.end is None else self._notices.end - begin
-        events = list(read_journal(self._run))
-        saves = [event["seconds"] for event in events if event["event"] == "checkpoint_committed"]
-        self._known, self._notices.margin_s = len(events), margin_s(saves, length)
+            if not (lost := lost_nodes(self._job.handle, names)):
+                raise
+            # Not this job's fault: Slurm gives it others.
+            _say(f"{error}. Slurm has lost {', '.join(lost)}")
+            return False
 
-    def _control(self, orders: Orders, first_node: str) -> int:
+    def _control(self, orders: Orders, names: Sequence[str]) -> int:
         """Run the controller and pass every notice on to it; return its exit code."""
         _say("Ray is up on all nodes")
         messenger = Messenger(self._run, time.time())
         command = run_command(self._wanted, f"{orders.address}:{orders.port}", self._job.nodes,
                               self._where.python)
         environment = ray_environment(os.environ, self._job.job, 0) | {"PYTHONUNBUFFERED": "1"}
-        step = start_controller(controller_command(first_node, command, self._where), environment)
+        step = start_controller(controller_command(names[0], command, self._where), environment)
         while (code := step.poll()) is None and not self._notices.over():
+            self._follower.look(self._job.handle, names)
             if (request := self._notices.request()) is not None:
                 messenger.tell(request)
             time.sleep(POLL_S)
@@ -125,7 +146,7 @@ class Job:
 
     def _conclude(self, code: int) -> int:
         """Do what follows from the controller's exit code; return the batch script's."""
-        fruitless = fruitless_allocations(list(read_journal(self._run)), self._known,
+        fruitless = fruitless_allocations(list(read_journal(self._run)), self._follower.before,
                                           out_of_time=self._notices.out_of_time())
         decided = verdict(code, self._state(), stop_asked=self._stop_asked(), fruitless=fruitless)
         if decided == "requeue":
@@ -155,7 +176,8 @@ class Job:
         try:
             requeue(self._job.handle)
         except PlatformError as error:
-            _say(f"the run has yielded, and this job cannot be queued again ({error}); the same sbatch command goes on")
+            _say(f"the run has yielded, and this job cannot be queued again ({error}); the next link of its "
+                 "chain goes on, or the same sbatch command")
             return
         _say(f"job {self._job.job} is queued again and goes on from what is saved")
         until = time.monotonic() + REQUEUED_S
@@ -180,8 +202,8 @@ def _words(decided: Verdict, wanted: Asked) -> str:
         "stopped": f"stopped on request, so it is not queued again; the same sbatch command goes on with {shown}",
         "left to Slurm": "Slurm ends this job; the same sbatch command goes on with what is saved, unless Slurm queues "
                          "it again itself",
-        "fruitless": "not queued again: the time of this allocation, or of several in a row, ended before anything new "
-                     "was saved. Ask for more (sbatch --time), or be warned later (--signal=B:USR1@60)",
+        "fruitless": "not queued again: this allocation, or several in a row, ended for want of time or nodes before "
+                     "anything new was saved. Ask for more (sbatch --time), or be warned later (--signal=B:USR1@60)",
     }.get(decided, "")
 
 

@@ -7,6 +7,7 @@ controller, and they save while this task lives, because Slurm ends what is left
 """
 
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -16,8 +17,9 @@ from pathlib import Path
 from launcher.core.errors import INFRASTRUCTURE, LauncherError, PlatformError
 from launcher.core.stopping import ORPHAN_GRACE_S
 from launcher.platforms.addresses import towards
-from launcher.platforms.offspring import end_offspring, forget_the_dead, keep_orphans
+from launcher.platforms.offspring import end_offspring, forget_the_dead, heeding_the_dead, keep_orphans, offspring
 from launcher.platforms.ports import HeldBlock, head_block, hold_block
+from launcher.platforms.slurm_abandoned import JobWatch
 from launcher.platforms.slurm_environment import Share, share
 from launcher.platforms.slurm_ray import TOKEN, Orders, Report, folder, ray_environment, ray_start
 from launcher.storage.process_id import ProcessId, command_line
@@ -55,9 +57,17 @@ def _hold(orders: Orders, mine: Share) -> int:
         return INFRASTRUCTURE
     forget_the_dead()
     _report(Report(node=mine.node, name=mine.name))
-    sys.stdin.buffer.read()
+    _wait(JobWatch(orders, mine.node, mine.name, lambda: any(map(_may_be_saving, offspring()))))
     del held  # Until here nobody else takes these ports.
     return 0
+
+
+def _wait(watch: JobWatch) -> None:
+    """Wait until standard input closes, or for what nobody is left to do that."""
+    while not select.select([sys.stdin], [], [], watch.pause_s)[0]:
+        with heeding_the_dead():
+            if watch.over():
+                return
 
 
 def _make_folder(orders: Orders, node: int) -> None:

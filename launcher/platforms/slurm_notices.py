@@ -1,8 +1,9 @@
 """Every notice that an allocation will end, as requests to the controller of the job's run.
 
-Notices are Slurm's warning (SIGUSR1 to the batch script alone), the clock, and SIGTERM. The request goes through the
-run directory, as `launcher stop` does it, because it carries the reason and the deadline; it waits until the controller
-that this job started holds the run, and is never meant for another's.
+Notices are Slurm's warning (SIGUSR1 to the batch script alone), the clock, SIGTERM, and that nodes are gone without
+which the run cannot go on. The request goes through the run directory, as `launcher stop` does it, because it carries
+the reason and the deadline; it waits until the controller that this job started holds the run, and is never meant for
+another's.
 """
 
 import signal
@@ -29,6 +30,8 @@ class Notices:
         self._warned = False
         self.ended = False
         """Whether SIGTERM came: Slurm takes the allocation away."""
+        self.stranded = False
+        """Whether the run waits for nodes that will not come back to this allocation."""
 
     def take_signals(self) -> None:
         """Make signals notices. Call from the main thread, as early as possible: SIGUSR1 would end the job."""
@@ -40,6 +43,7 @@ class Notices:
         last = None if self.end is None else self.end - LAST_S
         notices = [StopRequested(reason="time_limit", deadline=last)] if self.out_of_time() else []
         notices += [StopRequested(reason="signal", deadline=None)] if self.ended else []
+        notices += [StopRequested(reason="node_loss", deadline=None)] if self.stranded else []
         return merged(*notices)
 
     def out_of_time(self) -> bool:

@@ -28,11 +28,15 @@ class Orders(Document):
     """What every node's task is told, on its standard input: this way the token lies in no shared folder."""
 
     job: int
+    handle: str
+    """What Slurm's commands call the job, where the number alone may stand for all tasks of an array."""
     address: str
     """Of the head's node."""
     port: int
     """The head's, the first of its block."""
     token: str
+    restarts: int = 0
+    """How often the job was queued again."""
 
 
 class Report(Document):
@@ -42,6 +46,10 @@ class Report(Document):
     name: str
     problem: str = ""
     """Why its Ray did not start; nothing if it did."""
+
+
+FOLDERS = "/tmp/lr{job}-[0-9]*"
+"""Of all nodes of a job, as a shell finds them."""
 
 
 def folder(job: int, node: int) -> Path:

@@ -15,16 +15,19 @@ from typing import Self
 from launcher.core.errors import PlatformError
 from launcher.core.stopping import ORPHAN_GRACE_S
 from launcher.platforms.slurm_container import Container
-from launcher.platforms.slurm_ray import Orders, Report
+from launcher.platforms.slurm_ray import FOLDERS, Orders, Report
 
 NODE_MODULE = "launcher.platforms.slurm_node"
 # All of the job's share of the node, which steps of one job do not hold against each other; nothing of the site's
-# choice may end a step because one of its tasks has ended.
-STEP = ("srun", "--overlap", "--mem=0", "--cpu-bind=none", "--export=ALL", "--kill-on-bad-exit=0", "--wait=0")
+# choice may end a step because one of its tasks has ended, or one of its nodes.
+STEP = ("srun", "--overlap", "--mem=0", "--cpu-bind=none", "--export=ALL", "--kill-on-bad-exit=0", "--wait=0",
+        "--no-kill")
 BRING_UP_S = 600.0
 """For Ray on all nodes: the first import from a cold shared file system, or a container that is fetched."""
 CLOSE_S = ORPHAN_GRACE_S + 15.0
 """For tasks whose input is closed: workers get a moment to save, Ray's processes end at once."""
+CLEAR_S = 20.0
+"""For removing a few folders."""
 POLL_S = 0.2
 
 
@@ -39,6 +42,12 @@ def controller_command(first_node: str, command: Sequence[str], where: Container
     are the controller's alone."""
     return [*STEP, *where.srun, "--nodes=1", "--ntasks=1", f"--nodelist={first_node}", "--input=none", *where.inside,
             *command]
+
+
+def clearing_command(job: int, nodes: Sequence[str]) -> list[str]:
+    """Return the command that removes what tasks which were ended by force have left on the job's nodes."""
+    return [*STEP, f"--nodes={len(nodes)}", f"--ntasks={len(nodes)}", f"--nodelist={','.join(nodes)}", "--input=none",
+            "sh", "-c", f"rm -rf {FOLDERS.format(job=job)}"]
 
 
 class NodesStep:
@@ -62,6 +71,11 @@ class NodesStep:
         with suppress(BrokenPipeError):
             self._srun.stdin.close()
         end(self._srun, CLOSE_S)
+
+    @property
+    def broken(self) -> bool:
+        """Return whether a task was ended by force, so that nobody has cleared up after it."""
+        return self._srun.poll() != 0
 
     def wait_ready(self, given_up: Callable[[], bool], patience_s: float = BRING_UP_S) -> bool:
         """Wait until every node has told that it is there; return False if that is not wanted any more. Raises
@@ -109,6 +123,12 @@ def bring_up_problems(names: Sequence[str], reports: Sequence[Report], *, ended:
 def start_controller(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """Start the controller's step; its output is the job's."""
     return subprocess.Popen(list(command), env=dict(environment), stdin=subprocess.DEVNULL, start_new_session=True)
+
+
+def clear(job: int, nodes: Sequence[str]) -> None:
+    """Remove the folders of the job's Ray on these nodes: nobody of the job is at work any more."""
+    with suppress(subprocess.TimeoutExpired):
+        subprocess.run(clearing_command(job, nodes), stdin=subprocess.DEVNULL, timeout=CLEAR_S, check=False)
 
 
 def end(srun: "subprocess.Popen[bytes] | subprocess.Popen[str]", patience_s: float) -> None:

@@ -4,7 +4,8 @@ from typing import Any
 
 NOT_FINITE = "not finite"
 REASONS = {"stop_command": "launcher stop", "time_limit": "the allocation ends", "drain": "the node is taken away",
-           "orphaned": "nobody holds the workers any more", "controller": "the controller"}
+           "node_loss": "too few nodes are left", "orphaned": "nobody holds the workers any more",
+           "controller": "the controller"}
 """Why a run stops, where the journal's word says too little."""
 
 

@@ -13,7 +13,10 @@ if "--test-only" in sys.argv:
 elif os.environ.get("REFUSED"):
     sys.exit("sbatch: error: " + os.environ["REFUSED"])
 else:
-    print(77)
+    with open("began", "a") as file:
+        file.write(sys.argv[1] + "\\n")
+    with open("began") as file:
+        print(76 + len(file.readlines()))
 """
 RECIPE = """
 name: small

@@ -12,6 +12,7 @@ from launcher.cli.submit import submit
 from launcher.core.errors import PlatformError, ProblemsError, Unplannable, UserError
 from launcher.platforms.site_file import CODE, PYTHON, SITE
 from launcher.storage import submitting
+from launcher.storage.jobs import jobs_of
 from launcher.storage.lock import take_lease
 from launcher.storage.own_code import own_code
 from launcher.storage.recipes import load_recipe
@@ -66,6 +67,24 @@ def test_a_submission_that_slurm_refuses_leaves_nothing(monkeypatch, recipe):
     with pytest.raises(PlatformError, match="invalid partition"):
         submit([str(recipe)], SubmitOptions(), dry_run=False)
     assert not Path("runs/small").exists()
+
+
+def test_links_of_a_chain_wait_for_each_other(capsys):
+    assert submit(["quickstart"], SubmitOptions(run_dir="mine", prepare=False, chain=3), dry_run=False) == 0
+    assert Path("began").read_text().splitlines() == ["--parsable", "--dependency=afterany:77",
+                                                      "--dependency=afterany:78"]
+    assert [record.job for record in jobs_of(RunDir("mine"))] == ["79", "78", "77"]
+    assert "jobs 77, 78, 79 are submitted" in capsys.readouterr().out
+
+
+def test_a_run_that_has_saved_is_warned_as_early_as_its_saves_ask_for(capsys):
+    Path("mine").mkdir()
+    Path("mine/journal.jsonl").write_text('{"event": "checkpoint_committed", "step": 3, "seconds": 200.0}\n')
+    assert submit(["quickstart"], SubmitOptions(run_dir="mine", prepare=False), dry_run=False) == 0
+    assert "--signal=B:USR1@435" in told()[0]
+    said = SubmitOptions(run_dir="mine", prepare=False, overrides=("slurm={extra: {signal: B:USR1@90}}",))
+    assert submit(["quickstart"], said, dry_run=False) == 0
+    assert "--signal=B:USR1@90" in told()[0], "what a person says stands"
 
 
 def test_a_run_that_somebody_works_on_is_not_submitted_again():

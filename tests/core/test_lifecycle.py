@@ -281,6 +281,13 @@ def test_a_failure_while_stopping_yields_and_is_told():
     assert story.exit_code() == 75
 
 
+def test_a_signal_to_everything_takes_ray_along_and_that_is_no_loss_of_nodes():
+    story = Story().running().see(stop=STOP).see(lost_nodes=("here",), stop=STOP)
+    story.see(lost_nodes=("here",), stop=STOP, after=60)
+    assert story.journal()[-2:] == ["attempt_ended", "run_ended"] and story.exit_code() == 75
+    assert "failure" not in story.journal() and story.journal().count("stop_requested") == 1
+
+
 def test_a_run_grows_when_nodes_have_been_there_for_a_while():
     story = Story().running().see(could_grow=True).see(could_grow=True, after=5)
     assert isinstance(story.state, s.Running)

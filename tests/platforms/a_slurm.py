@@ -17,6 +17,7 @@ from typing import Self
 from benchmarks import machines
 from benchmarks.machines import Machine, Machines
 from launcher.platforms.slurm_client import fields
+from launcher.storage.process_id import command_line
 
 TOOLS = ("slurmctld", "slurmd", "sbatch", "srun", "scontrol", "munged")
 PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
@@ -25,6 +26,8 @@ CRED_EXPIRE_S = 5
 """The least there is: a job that was requeued waits a second longer than this before it may start again."""
 KILL_WAIT_S = 15
 """Between SIGTERM and SIGKILL; 30 by default."""
+GRACE_S = 60
+"""Between the warning of a preemption and the end, in one of the partitions that are preempted."""
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "OUT_OF_MEMORY", "BOOT_FAIL")
 CONFIGURATION = """
 ClusterName=simulated
@@ -65,6 +68,7 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 JobRequeue={requeue}
 PartitionName=low Nodes=ALL Default=YES PriorityTier=1 PreemptMode=REQUEUE GraceTime=0 MaxTime=INFINITE State=UP
+PartitionName=graced Nodes=ALL Default=NO PriorityTier=1 PreemptMode=REQUEUE GraceTime={grace} MaxTime=INFINITE State=UP
 PartitionName=high Nodes=ALL Default=NO PriorityTier=10 PreemptMode=OFF MaxTime=INFINITE State=UP
 """
 
@@ -145,6 +149,29 @@ class Slurm:
         others = [line for line in (self.folder / "hosts").read_text().splitlines() if line.split()[1] != machine.name]
         hosts.write_text("\n".join((*others, f"127.0.1.1 {machine.name}")) + "\n")
         subprocess.run(machine.argv(["mount", "--bind", str(hosts), "/etc/hosts"]), check=True)
+    def machine(self, name: str) -> Machine:
+        """Return a machine that is there, by its name."""
+        return next(machine for machine in self.machines.live if machine.name == name)
+
+    def nodes_of(self, job: int) -> list[str]:
+        """Return the machines of a job, in its order."""
+        return self.done("scontrol", "show", "hostnames", self.job(job)["NodeList"]).split()
+
+    def lose_power(self, name: str) -> None:
+        """Switch a machine off; Slurm finds out in its own time."""
+        self.machines.lose_power(self.machine(name))
+        self._nodes -= 1
+
+    def lose_slurmd(self, name: str) -> None:
+        """End Slurm's daemon on a machine by force; what it has started lives on."""
+        for process in self.machine(name).processes():
+            if command_line(process)[:1] == ["slurmd"]:
+                process.kill()
+        self._nodes -= 1
+
+    def give_up(self, name: str) -> None:
+        """Let Slurm find out at once that a machine is gone."""
+        self.done("scontrol", "update", f"NodeName={name}", "State=DOWN", "Reason=gone")
 
     def cancel_all(self) -> None:
         """End every job and wait until all nodes are free."""
@@ -158,7 +185,7 @@ class Slurm:
         (self.folder / "state").mkdir()
         text = CONFIGURATION.format(login=self.login, folder=self.folder, ctld_port=CTLD_PORT, slurmd_port=SLURMD_PORT,
                                     cred_expire=CRED_EXPIRE_S, kill_wait=KILL_WAIT_S,
-                                    requeue=int(self._requeue))
+                                    requeue=int(self._requeue), grace=GRACE_S)
         lines = [f"NodeName={node.name} NodeAddr={node.address} CPUs={self._cores} RealMemory=4000 State=UNKNOWN\n"
                  for node in nodes]
         (self.folder / "slurm.conf").write_text("".join((*lines, text)))

@@ -7,6 +7,14 @@ import pytest
 
 from launcher.storage.process_id import process_id
 
+WAITING = """
+import subprocess
+from launcher.platforms.offspring import forget_the_dead, heeding_the_dead
+forget_the_dead()
+print(subprocess.run(["false"]).returncode)
+with heeding_the_dead():
+    print(subprocess.run(["false"]).returncode)
+"""
 PARENT = """
 import subprocess, sys
 from launcher.platforms.offspring import end_offspring, keep_orphans, offspring
@@ -28,3 +36,8 @@ def test_a_daemon_whose_parent_is_gone_is_still_found_and_ended():
     assert bystander.poll() is None and process_id(bystander.pid).alive()
     for process in (parent, bystander):
         process.communicate()
+
+
+def test_a_command_can_be_waited_for_where_children_are_forgotten():
+    done = subprocess.run([sys.executable, "-c", WAITING], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "1"], "forgotten, it would look as if it had succeeded"

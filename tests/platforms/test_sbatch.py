@@ -12,8 +12,8 @@ from launcher.core.recipe_running import ClusterWish, SlurmOptions
 from launcher.platforms.sbatch import JobFlags, job_number, nodes_of, sbatch_command, time_limit
 from launcher.platforms.slurm_command import asked, recipe_of, run_command
 from launcher.platforms.slurm_container import Container
-from launcher.platforms.slurm_ray import Report
-from launcher.platforms.slurm_steps import bring_up_problems, controller_command, nodes_command
+from launcher.platforms.slurm_ray import Report, folder
+from launcher.platforms.slurm_steps import bring_up_problems, clearing_command, controller_command, nodes_command
 from launcher.storage.shipped import shipped
 
 SCRIPT = shipped("slurm", "train.sbatch") or Path()
@@ -134,9 +134,15 @@ def test_what_is_no_option_is_refused_before_anything_begins(capsys):
 def test_steps_share_the_job_and_none_is_ended_because_a_task_has_ended():
     here = Container()
     for command in (nodes_command(2, here), controller_command("node1", ["true"], here)):
-        assert {"--overlap", "--kill-on-bad-exit=0", "--wait=0", "--export=ALL"} <= set(command)
+        assert {"--overlap", "--kill-on-bad-exit=0", "--wait=0", "--no-kill", "--export=ALL"} <= set(command)
     assert {"--nodes=2", "--ntasks=2"} <= set(nodes_command(2, here))
     assert "--nodelist=node1" in controller_command("node1", ["true"], here)
+
+
+def test_what_tasks_ended_by_force_have_left_is_removed_of_this_job_alone_and_from_the_nodes_that_are_left():
+    command = clearing_command(12, ["node1", "node3"])
+    assert {"--nodes=2", "--ntasks=2", "--nodelist=node1,node3"} <= set(command)
+    assert command[-1] == "rm -rf /tmp/lr12-[0-9]*" and str(folder(12, 3)).startswith("/tmp/lr12-")
 
 
 def test_a_bring_up_waits_for_all_nodes_and_names_those_that_are_missing():

@@ -16,14 +16,22 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 TASK = """
 import sys
 from pathlib import Path
-from launcher.platforms import slurm_node, slurm_ray
+from launcher.platforms import slurm_abandoned, slurm_node, slurm_ray
+slurm_abandoned.LOOK_S = 0.2
 slurm_ray.RAY = ("sh", "-c", sys.argv[1])
 slurm_node.folder = slurm_ray.folder = lambda job, node: Path(sys.argv[2])
 sys.exit(slurm_node.main())
 """
+SCONTROL = """#!/bin/sh
+echo "$@" >> {told}
+case "$*" in
+    *hostnames*) echo node2 ;;
+    *) echo JobId=1 JobState=RUNNING Restarts=0 NodeList=node2 BatchHost=node1 ;;
+esac
+"""
 DAEMON = "setsid sleep 60 & exit 0"
 SLURM = {"SLURM_NODEID": "1", "SLURMD_NODENAME": "node2", "SLURM_JOB_CPUS_PER_NODE": "2(x2)"}
-ORDERS = Orders(job=1, address="127.0.0.1", port=20_000, token="planted")
+ORDERS = Orders(job=1, handle="1", address="127.0.0.1", port=20_000, token="planted")
 Start = Callable[[str], "subprocess.Popen[str]"]
 
 
@@ -68,6 +76,19 @@ def test_a_node_is_held_through_sigterm_until_its_input_closes_and_then_nothing_
     assert len(held) == 1 and held[0].alive()
     task.communicate()
     assert task.returncode == 0 and not held[0].alive() and not (tmp_path / "ray").exists()
+
+
+def test_a_node_whose_jobs_first_one_is_lost_queues_the_job_again_and_leaves(start: Start, tmp_path: Path,
+                                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    scontrol = tmp_path / "bin/scontrol"
+    scontrol.parent.mkdir()
+    scontrol.write_text(SCONTROL.format(told=tmp_path / "told"))
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{scontrol.parent}:{os.environ['PATH']}")
+    task = start(DAEMON)
+    assert report(task) == Report(node=1, name="node2")
+    assert task.wait(20) == 0 and not (tmp_path / "ray").exists()
+    assert (tmp_path / "told").read_text().splitlines()[-1] == "requeue 1"
 
 
 def test_a_ray_that_does_not_start_is_tried_on_other_ports_and_then_told(start: Start, tmp_path: Path) -> None:

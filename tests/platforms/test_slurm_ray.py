@@ -13,7 +13,7 @@ from launcher.platforms.slurm_ray import (
     ray_start,
 )
 
-ORDERS = Orders(job=12345678, address="10.0.0.1", port=20_480, token="secret")
+ORDERS = Orders(job=12345678, handle="12345678", address="10.0.0.1", port=20_480, token="secret")
 SOCKET_TAIL = len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.log")
 
 

@@ -2,7 +2,17 @@
 
 import pytest
 
-from launcher.platforms.slurm_verdict import exit_code, fruitless_allocations, margin_s, verdict
+from launcher.platforms.slurm_told import End, Told
+from launcher.platforms.slurm_verdict import (
+    MISSING_S,
+    exit_code,
+    fruitless_allocations,
+    headless,
+    margin_s,
+    needless,
+    stranded,
+    verdict,
+)
 
 
 @pytest.mark.parametrize("code", [0, 1, 2, 76])
@@ -45,6 +55,10 @@ def test_only_the_clock_counts_and_only_since_the_last_new_checkpoint():
     assert fruitless([*idle, *idle, *allocation("signal")]) == 0, "preemptions are free"
 
 
+def test_allocations_that_lose_their_nodes_count_like_those_out_of_time():
+    assert fruitless([*allocation("time_limit"), *allocation("node_loss"), *allocation("node_loss")]) == 3
+
+
 def test_an_allocation_whose_time_ends_before_the_run_begins_is_the_last_one():
     before = allocation("signal", 4)
     assert fruitless_allocations(before, len(before), out_of_time=True) == 3
@@ -60,6 +74,33 @@ def test_a_controller_that_slurm_killed_after_a_notice_has_yielded(step, ended_b
 
 
 def test_the_margin_covers_two_saves_and_leaves_most_of_a_short_allocation():
-    assert margin_s([], None) == 60.0
-    assert margin_s([100.0, 300.0], 12 * 3600.0) == 635.0
-    assert margin_s([300.0], 100.0) == 30.0
+    assert margin_s(Told(), None) == 60.0
+    assert margin_s(Told(save_s=300.0), 12 * 3600.0) == 635.0
+    assert margin_s(Told(save_s=300.0, step_s=90.0), 12 * 3600.0) == 725.0, "the step is finished first"
+    assert margin_s(Told(save_s=300.0), 100.0) == 30.0
+
+
+@pytest.mark.parametrize("outcome,code,on_request,leaves", [
+    ("finished", 0, False, 0), ("failed", 1, False, 1), ("failed", 76, False, 76), ("refused", 2, False, 2),
+    ("yielded", 75, True, 75), ("yielded", 75, False, None)])
+def test_a_link_of_a_chain_leaves_when_its_run_needs_nobody_and_goes_on_with_one_that_yielded(outcome, code,
+                                                                                           on_request, leaves):
+    end = End(outcome, code, 100.0, on_request)
+    assert needless(end, submitted=90.0) == leaves
+    assert needless(end, submitted=110.0) is None, "who submits after the end means it"
+    assert needless(end, submitted=99.0) is None, "by a clock that is a little behind"
+    assert needless(None, submitted=90.0) is None and needless(end, submitted=None) is None
+
+
+def test_a_run_is_stranded_once_slurm_has_taken_nodes_out_or_they_stay_away():
+    waiting = Told(missing_since=100.0)
+    assert stranded(waiting, 101.0, 2, ["a"])
+    assert not stranded(waiting, 101.0, 2, ["a", "b"]), "a node that was only silent is taken again"
+    assert stranded(waiting, 101.0 + MISSING_S, 2, ["a", "b"])
+    assert not stranded(Told(), 1000.0, 2, ["a"]), "the run goes on with what is left"
+
+
+def test_a_job_without_the_node_of_its_batch_script_is_headless():
+    job = {"JobState": "RUNNING", "BatchHost": "a"}
+    assert headless(job, ["b", "c"]) and not headless(job, ["a", "b"])
+    assert not headless({**job, "JobState": "COMPLETING"}, ["b"]) and not headless({"JobState": "RUNNING"}, ["b"])
