@@ -21,7 +21,7 @@ OVER = frozenset({"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "P
 DAY_S = 86400
 NO_LIMIT_S = 365 * DAY_S
 """Where a partition has no limit Slurm gives a job this one."""
-_NUMBER = re.compile(r"\d+(_\d+)?")
+_JOB = re.compile(r"\d+(_\d+)?")
 _TIME = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
 
 
@@ -30,6 +30,7 @@ class QueuedJob:
     """A job, as the queue has it."""
 
     job: str
+    """As Slurm's commands call it: a number, or `12_3` for a task of an array."""
     state: str
     """As Slurm calls it: PENDING, RUNNING, COMPLETING and so on."""
     start: float | None = None
@@ -56,21 +57,21 @@ class QueuedJob:
 
 def squeue_command(jobs: Iterable[str]) -> list[str]:
     """Return the command that asks about some jobs, ended ones too. Times are UTC seconds with SLURM_TIME_FORMAT=%s."""
-    return ["squeue", "--noheader", "--array", "--states=all", f"--jobs={','.join(jobs)}",
+    return ["squeue", "--noheader", "--states=all", "--array", f"--jobs={','.join(jobs)}",
             f"--format={'|'.join(FIELDS)}"]
 
 
 def queued_jobs(printed: str) -> dict[str, QueuedJob]:
-    """Return the jobs in what squeue printed, by number. What a site's wrapper prints besides is passed over."""
+    """Return the jobs in what squeue printed, by what they are called; a site's wrapper may print more."""
     found: dict[str, QueuedJob] = {}
     for line in printed.splitlines():
         parts = [part.strip() for part in line.split("|", len(FIELDS) - 1)]
-        if len(parts) == len(FIELDS) and _NUMBER.fullmatch(parts[0]):
-            number, state, start, limit, left, nodes, folder, reason = parts
+        if len(parts) == len(FIELDS) and _JOB.fullmatch(parts[0]):
+            job, state, start, limit, left, nodes, folder, reason = parts
             left_s = seconds_left(left) if (seconds_left(limit) or NO_LIMIT_S) < NO_LIMIT_S else None
-            found[number] = QueuedJob(number, state, float(start) if start.isdigit() else None,
-                                           left_s, nodes if nodes != "(null)" else "",
-                                           "" if reason in ("None", "(null)") else reason, folder)
+            found[job] = QueuedJob(job, state, float(start) if start.isdigit() else None, left_s,
+                                   nodes if nodes != "(null)" else "",
+                                   "" if reason in ("None", "(null)") else reason, folder)
     return found
 
 

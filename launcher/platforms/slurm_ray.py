@@ -20,6 +20,8 @@ LEAST_STORE, MOST_STORE = 80 * 2**20, 2**30
 STORE_SHARE = 50
 """The object store gets a fiftieth of the job's memory on a node."""
 TOKEN = "token"
+RAYS = "r"
+"""Ray opens its own folder to everybody, so it is one inside: nobody else may put another token in ours."""
 HEAD = ("--head", "--include-dashboard=false", "--no-monitor")
 """Without what a run has no use for: a page, and an autoscaler that has nothing to scale."""
 
@@ -68,8 +70,9 @@ def ray_start(orders: Orders, share: Share, address: str, block: range) -> list[
     memory = [f"--memory={share.memory}"] if share.memory else []
     return [*RAY, "start", *head, f"--node-ip-address={address}", f"--node-name={share.name}",
             f"--labels={ORDER}={share.node:06d}", f"--num-cpus={share.cores}", f"--num-gpus={share.gpus}", *memory,
-            f"--object-store-memory={object_store(share.memory)}", f"--temp-dir={folder(orders.job, share.node)}",
-            "--disable-usage-stats", "--include-log-monitor=false", *options(block, head=share.node == 0)]
+            f"--object-store-memory={object_store(share.memory)}",
+            f"--temp-dir={folder(orders.job, share.node) / RAYS}", "--disable-usage-stats",
+            "--include-log-monitor=false", *options(block, head=share.node == 0)]
 
 
 def ray_environment(environment: Mapping[str, str], job: int, node: int) -> dict[str, str]:

@@ -17,7 +17,8 @@ class JobRecord(Document):
     """One job."""
 
     job: str
-    """As the batch system calls it: a number, or that of an array with its task, `42_1`."""
+    """What the batch system's commands call it: a number, or `12_3` for a task of an array, because scancel would take
+    the number alone for all of them."""
     time: float
     """UTC seconds, of the clock of whoever recorded it first."""
     began: int = 0

@@ -56,7 +56,8 @@ def test_ten_preemptions_of_ten_lose_no_step_and_do_none_twice(site: Site) -> No
         urgent = int(site.slurm.done("sbatch", "--parsable", "--partition=high", "--nodes=6", "--output=/dev/null",
                                      "--wrap", "true"))
         assert site.slurm.await_state(urgent, patience_s=PATIENCE_S)["JobState"] == "COMPLETED"
-        assert site.saved("preempted") == site.last_step("preempted") > done, site.printed(job)
+        # Of the last step only the checkpoint may tell, until the next attempt journals it.
+        assert site.saved("preempted") >= site.last_step("preempted") > done, site.printed(job)
         site.slurm.start_again(job)
     assert site.ended(job) == ("COMPLETED", "0:0", str(PREEMPTIONS)), site.printed(job)
     times = Counter(event["step"] for event in site.events("preempted", "step"))

@@ -19,25 +19,24 @@ a site's wrapper says hello | to all
 43|PENDING|1764003600|12:00:00|12:00:00||/home/me|ReqNodeNotAvail, UnavailableNodes:node[1-2]|more
 44|COMPLETING|1764000000|1:00:00|0:00|node9|/home/me|None
 46|RUNNING|1764000000|365-00:00:00|364-23:59:50|node8|/home/me|None
-45|CANCELLED|1764000000|UNLIMITED|364-23:59:50|(null)|/home/me|None
-47_1|PENDING|N/A|12:00:00|12:00:00||/home/me|Resources
+45_3|CANCELLED|1764000000|UNLIMITED|364-23:59:50|(null)|/home/me|None
 """
 
 
 def test_what_squeue_prints_is_read_whatever_state_a_job_is_in():
     found = queued_jobs(PRINTED)
-    assert list(found) == ["41", "42", "43", "44", "46", "45", "47_1"]
+    assert list(found) == ["41", "42", "43", "44", "46", "45_3"]
     assert found["41"] == QueuedJob("41", "RUNNING", 1764000000.0, 93784.0, "node[1-3,7]", "", "/home/me")
     assert found["42"] == QueuedJob("42", "PENDING", None, 43200.0, "", "Priority", "/home/me")
     assert (found["43"].start, found["43"].reason) == (1764003600.0, "ReqNodeNotAvail, UnavailableNodes:node[1-2]|more")
-    assert [job.waits for job in found.values()] == [False, True, True, False, False, False, True]
-    assert [job.live for job in found.values()] == [True, True, True, True, True, False, True]
-    assert found["45"].left_s is found["46"].left_s is None
+    assert [job.waits for job in found.values()] == [False, True, True, False, False, False]
+    assert [job.live for job in found.values()] == [True, True, True, True, True, False]
+    assert found["45_3"].left_s is found["46"].left_s is None
 
 
 def test_jobs_are_asked_for_by_number_and_ended_ones_too():
-    assert squeue_command(["41", "47_1"]) == ["squeue", "--noheader", "--array", "--states=all",
-                                               "--jobs=41,47_1", "--format=%i|%T|%S|%l|%L|%N|%Z|%r"]
+    assert squeue_command(["41", "45_3"]) == ["squeue", "--noheader", "--states=all", "--array", "--jobs=41,45_3",
+                                        "--format=%i|%T|%S|%l|%L|%N|%Z|%r"]
 
 
 @pytest.mark.parametrize("text,seconds", [("59:58", 3598), ("0:00", 0), ("1:00:00", 3600), ("2-00:00:01", 172801),
@@ -48,9 +47,9 @@ def test_a_time_left_is_read_in_every_form(text, seconds):
 
 def test_of_several_jobs_the_one_with_nodes_tells_most_then_one_that_waits_then_the_newest():
     queue = queued_jobs(PRINTED)
-    assert most_telling(["45", "43", "41"], queue) is queue["41"]
-    assert most_telling(["45", "43", "42"], queue) is queue["43"]
-    assert most_telling(["45", "9"], queue) is queue["45"]
+    assert most_telling(["45_3", "43", "41"], queue) is queue["41"]
+    assert most_telling(["45_3", "43", "42"], queue) is queue["43"]
+    assert most_telling(["45_3", "9"], queue) is queue["45_3"]
     assert most_telling(["8", "9"], queue) is None
 
 

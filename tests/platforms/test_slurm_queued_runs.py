@@ -64,7 +64,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 def test_a_run_that_waits_is_seen_not_submitted_twice_and_cancelled_by_a_stop(desk: Desk) -> None:
     job = int(desk.submit_for_later("later").stdout.split()[1])
     found = desk.status("later")
-    assert (found["state"], found["job"]["id"], found["job"]["state"]) == ("queued", job, "PENDING")
+    assert (found["state"], found["job"]["id"], found["job"]["state"]) == ("queued", str(job), "PENDING")
     assert 3000 < found["job"]["expected_start"] - time.time() < 3700
     again = desk.submit_for_later("later")
     assert again.returncode == 2 and f"job {job} waits in the queue" in again.stderr, again.stdout
@@ -88,11 +88,11 @@ def test_a_job_of_the_shipped_script_is_queued_again_whatever_the_site_says_and_
     job = int(desk.slurm.done("sbatch", "--parsable", "--output=/dev/null", shipped("slurm", "train.sbatch"), "x.yaml",
                               LAUNCHER_PYTHON=str(sleeper)))
     run = RunDir(desk.folder / "again")
-    record_submitted(run, job, time.time())
+    record_submitted(run, str(job), time.time())
     desk.slurm.await_state(job, ("RUNNING",))
     found = desk.status("again")
     assert (found["state"], found["job"]["nodes"]) == ("starting", desk.slurm.names[0])
-    record_began(run, job, time.time(), allocations=1)
+    record_began(run, str(job), time.time(), allocations=1)
     desk.slurm.done("scontrol", "requeue", job)
     desk.slurm.await_state(job, ("PENDING",))
     found = desk.status("again")
@@ -101,3 +101,13 @@ def test_a_job_of_the_shipped_script_is_queued_again_whatever_the_site_says_and_
     assert f"{job} " in listed.stdout and "queued" in listed.stdout, listed.stderr
     assert f"job {job} is cancelled" in desk.launcher("stop", "again").stdout
     assert desk.slurm.job(job)["JobState"] == "CANCELLED"
+
+
+def test_a_stop_cancels_one_task_of_an_array_and_leaves_the_others(desk: Desk) -> None:
+    array = desk.slurm.done("sbatch", "--parsable", "--array=1-2", "--begin=now+1hour", "--output=/dev/null", "--wrap",
+                            "true").strip()
+    record_submitted(RunDir(desk.folder / "task"), f"{array}_2", time.time())
+    assert f"job {array}_2 is cancelled" in desk.launcher("stop", "task").stdout
+    left = desk.slurm.done("squeue", "--noheader", "--array", "--format=%i")
+    assert left.split() == [f"{array}_1"]
+    desk.slurm.cancel_all()

@@ -6,6 +6,7 @@ from launcher.platforms.slurm_environment import Share
 from launcher.platforms.slurm_ray import (
     LEAST_STORE,
     MOST_STORE,
+    RAYS,
     Orders,
     folder,
     object_store,
@@ -40,7 +41,8 @@ def test_the_object_store_is_small_and_fits_the_job():
 
 def test_paths_of_sockets_are_short_enough_whatever_tmpdir_says(monkeypatch):
     monkeypatch.setenv("TMPDIR", "/scratch/" + "x" * 100)
-    assert len(str(folder(2**32, 1023))) + SOCKET_TAIL <= 107
+    assert len(str(folder(2**32, 1023) / RAYS)) + SOCKET_TAIL <= 107
+    assert f"--temp-dir=/tmp/lr12345678-1/{RAYS}" in started(1)
 
 
 def test_no_token_stands_in_a_command_line_or_an_environment():
