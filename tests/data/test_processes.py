@@ -174,7 +174,7 @@ def kill_preparations(start, tmp_path, count):
 
 @pytest.mark.slow
 def test_a_preparation_killed_at_any_moment_is_done_again_to_the_byte(start, tmp_path):
-    kill_preparations(start, tmp_path, 8)
+    kill_preparations(start, tmp_path, 5)
 
 
 @pytest.mark.campaign

@@ -61,7 +61,9 @@ class Cluster:
         """Wait until an attempt has done a step. Raises if its job ends before."""
         def there() -> bool:
             assert self.slurm.job(job)["JobState"] in ("PENDING", "RUNNING", "COMPLETING"), self.output()
-            return any(event["step"] >= step for event in self.events(run, "step", attempt))
+            # What the attempt before did and only its checkpoint told is journalled by the next one, before it begins.
+            return any(event["step"] >= step and not event.get("recovered")
+                       for event in self.events(run, "step", attempt))
 
         awaited(there, f"step {step} of attempt {attempt}", PATIENCE_S)
 
@@ -149,7 +151,8 @@ def test_a_preempted_run_loses_no_step_and_goes_on_and_a_cancelled_one_saves_and
     assert cluster.saved("shared") >= done
     cluster.slurm.start_again(job)
     cluster.await_step("shared", job, attempt=2, step=done + 2)
-    assert cluster.events("shared", "attempt_started")[-1]["resume"] >= done
+    resumed = cluster.events("shared", "attempt_started")[-1]["resume"]
+    assert resumed is not None and resumed >= done, cluster.output()
     cluster.slurm.done("scancel", job)
     cluster.slurm.cancel_all()
     assert cluster.slurm.job(job)["JobState"] == "CANCELLED"
