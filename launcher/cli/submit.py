@@ -53,8 +53,7 @@ def submit(recipes: Sequence[str], options: SubmitOptions, *, dry_run: bool) -> 
     except KeyboardInterrupt:
         sys.stderr.write("launcher: stopped, nothing was submitted; what is prepared is kept\n")
         return INTERRUPTED
-    _submit(job, job.snapshots(prepared))
-    return 0
+    return _submit(job, job.snapshots(prepared))
 
 
 def _prepare(run: Run, job: Job) -> Prepared | None:
@@ -78,38 +77,51 @@ def _prepare(run: Run, job: Job) -> Prepared | None:
     return prepared
 
 
-def _submit(job: Job, snapshots: Sequence[Snapshot]) -> None:
+def _submit(job: Job, snapshots: Sequence[Snapshot]) -> int:
     new = [snapshot.folder(run.directory) for run, snapshot in zip(job.runs, snapshots, strict=True)
            if not snapshot.folder(run.directory).exists()]
     for run, snapshot in zip(job.runs, snapshots, strict=True):
         snapshot.keep(run.directory)
-    try:
-        numbers = _queue(job, snapshots)
-    except PlatformError:
+    numbers, refused = _queue(job, snapshots)
+    if refused is not None and not numbers:
         for copy in new:
             discard(copy)
-        raise
+        raise refused
     for task, run in enumerate(job.runs):
         for number in numbers:
             with suppress(OSError):  # It is submitted, and records itself when it begins.
-                record_submitted(run.directory, f"{number}_{task}" if len(job.runs) > 1 else str(number), time.time())
+                record_submitted(run.directory, _called(job, number, task), time.time())
     _tell(job, numbers, snapshots)
+    if refused is not None:
+        sys.stderr.write(f"launcher: {len(numbers)} of {job.options.chain} links are submitted: {refused}\n")
+        return refused.exit_code
+    return 0
 
 
-def _queue(job: Job, snapshots: Sequence[Snapshot]) -> list[int]:
-    """Submit a job, and the links of its chain behind it; return their numbers."""
+def _queue(job: Job, snapshots: Sequence[Snapshot]) -> tuple[list[int], PlatformError | None]:
+    """Submit a job, and the links of its chain behind it; return the numbers of those that Slurm took, and its refusal
+    of the next one."""
     command, environment = job.command(snapshots), job.environment(snapshots)
-    numbers = [job_number(slurm(*command, environment=environment))]
-    while len(numbers) < job.options.chain:
-        numbers.append(job_number(slurm(*link(command, numbers[-1]), environment=environment)))
-    return numbers
+    numbers: list[int] = []
+    try:
+        while len(numbers) < job.options.chain:
+            following = link(command, numbers[-1]) if numbers else command
+            numbers.append(job_number(slurm(*following, environment=environment)))
+    except PlatformError as error:
+        return numbers, error
+    return numbers, None
+
+
+def _called(job: Job, number: int, task: int) -> str:
+    """Return what Slurm's commands call the job of one run."""
+    return f"{number}_{task}" if len(job.runs) > 1 else str(number)
 
 
 def _tell(job: Job, numbers: Sequence[int], snapshots: Sequence[Snapshot]) -> None:
     number = numbers[0]
     print(f"job {number} is submitted" if len(numbers) == 1 else f"jobs {', '.join(map(str, numbers))} are submitted")
     for task, (run, snapshot) in enumerate(zip(job.runs, snapshots, strict=True)):
-        log = run.log.replace("%j", str(number)) if len(snapshots) == 1 else f"{run.shown}/slurm-*.out, task {task}"
+        log = run.log.replace("%j", _called(job, number, task))
         print(f"log    {log}\nruns   what is in {run.shown}/{RunDir.SUBMITTED}/{snapshot.name}")
     for line in dict.fromkeys(line for snapshot in snapshots for line in _copied(snapshot)):
         print(f"copied {line}")

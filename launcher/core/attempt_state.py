@@ -14,7 +14,6 @@ from launcher.core.pace import Pulse
 from launcher.core.past import Past
 from launcher.core.recovery import History
 from launcher.core.remedies import Present
-from launcher.core.stopping import ORPHAN_GRACE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class Patience:
     """After a first failure, for the other ranks to say what they saw: many may have the same."""
     echo_s: float = 1.0
     """The same while nobody has said more than that a peer is gone: the cause may speak last."""
-    orphan_s: float = ORPHAN_GRACE_S
+    orphan_s: float = 10.0
     """After a node was lost: its workers may live and save with the others before they leave."""
     drain_s: float = 600.0
     """For a stop without a deadline: one step of a very large model, with room."""

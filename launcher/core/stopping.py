@@ -2,10 +2,6 @@
 
 from launcher.core.events import StopRequested
 
-ORPHAN_GRACE_S = 10.0
-"""What workers get to finish their step, save and leave when whoever held them is gone: nobody asks for more, and who
-starts the run again waits for them."""
-
 
 def merged(*notices: StopRequested) -> StopRequested | None:
     """Return one request for all notices: the reason of the first, the earliest deadline of all."""

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 from launcher.core.attempt import AttemptPlan
-from launcher.core.stopping import ORPHAN_GRACE_S
 from launcher.orchestration import ray_cluster
 from launcher.orchestration.gang import AgentLost
 from launcher.orchestration.node_agent import Agent, NodeAgent
@@ -19,6 +18,7 @@ from launcher.orchestration.placement import PlacementLost, Surroundings, Wanted
 from launcher.orchestration.ray_agent import RemoteAgent
 from launcher.orchestration.requests import Requests
 from launcher.orchestration.startup import Stopwatch
+from launcher.storage.orphan_grace import ORPHAN_GRACE_S
 from launcher.storage.process_id import ProcessId, children, descendants, leave
 
 AGENT_S = 60.0

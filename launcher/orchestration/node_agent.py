@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 from launcher.core.document import Document
 from launcher.core.pace import Pulse
-from launcher.core.stopping import ORPHAN_GRACE_S
 from launcher.orchestration.agent_folder import AgentFolder, sweep
 from launcher.orchestration.worker_process import WorkerProcess, end_workers, worker_environment
+from launcher.storage.orphan_grace import ORPHAN_GRACE_S
 from launcher.storage.process_id import ProcessId, leave
 
 

@@ -11,10 +11,10 @@ from typing import Protocol
 
 from launcher.core.attempt import AttemptPlan
 from launcher.core.errors import PlatformError
-from launcher.core.stopping import ORPHAN_GRACE_S
 from launcher.orchestration.node_agent import Agent, NodeAgent
 from launcher.orchestration.requests import Go, Requests
 from launcher.orchestration.startup import Stopwatch
+from launcher.storage.orphan_grace import ORPHAN_GRACE_S
 from launcher.storage.process_id import ProcessId, leave
 
 

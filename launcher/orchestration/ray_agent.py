@@ -18,9 +18,9 @@ from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from launcher.core.events import StopRequested
-from launcher.core.stopping import ORPHAN_GRACE_S
 from launcher.orchestration.gang import AgentLost
 from launcher.orchestration.node_agent import NodeAgent, SlotReport
+from launcher.storage.orphan_grace import ORPHAN_GRACE_S
 from launcher.storage.process_id import ProcessId, process_id
 
 WATCH_S = 0.5

@@ -20,8 +20,9 @@ from launcher.core.document import Document
 from launcher.core.events import StopReason, StopRequested
 from launcher.core.recipe_running import CheckpointPolicy, ClusterWish, DivergencePolicy, OutOfMemory
 from launcher.core.run_plan import RunPlan
-from launcher.core.stopping import ORPHAN_GRACE_S, merged
+from launcher.core.stopping import merged
 from launcher.storage.lock import token_of
+from launcher.storage.orphan_grace import ORPHAN_GRACE_S
 from launcher.storage.run_dir import RunDir
 from launcher.storage.stop_file import clear_stops, stops_asked
 

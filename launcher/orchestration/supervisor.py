@@ -17,10 +17,10 @@ from typing import Any, Literal, Self
 
 from launcher.core.document import Document
 from launcher.core.events import StopRequested
-from launcher.core.stopping import ORPHAN_GRACE_S
 from launcher.orchestration import ray_cluster
 from launcher.orchestration.requests import Go, Stop
 from launcher.storage.journal import unsaid_in
+from launcher.storage.orphan_grace import ORPHAN_GRACE_S
 from launcher.storage.process_id import ProcessId, descendants, leave, process_id, wait_gone
 
 CONTROLLER_MODULE = "launcher.orchestration.main"

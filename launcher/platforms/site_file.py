@@ -13,12 +13,13 @@ from launcher.core.errors import Problem, ProblemsError
 from launcher.core.recipe_checks import SECRET_NAME
 from launcher.core.suggestions import did_you_mean
 from launcher.platforms.slurm_container import BY, IMAGE, MOUNTS, OPTIONS, PROGRAMS, PYTHON_INSIDE
+from launcher.storage.orphan_grace import NAME as ORPHAN_GRACE
 from launcher.storage.shipped import shipped, shipped_names
 from launcher.storage.typed_paths import is_file, typed_path
 
 SITE, MODULES, PYTHON, CODE = "LAUNCHER_SITE", "LAUNCHER_MODULES", "LAUNCHER_PYTHON", "LAUNCHER_CODE"
 """What the batch script reads: the site file, modules to load, which Python to take, and the code to run with it."""
-OWN = (MODULES, PYTHON, IMAGE, BY, MOUNTS, OPTIONS, PYTHON_INSIDE, "LAUNCHER_CACHE")
+OWN = (MODULES, PYTHON, IMAGE, BY, MOUNTS, OPTIONS, PYTHON_INSIDE, ORPHAN_GRACE, "LAUNCHER_CACHE")
 """Names of launcher's that a site may set; any other variable is the site's."""
 PREFIX = "LAUNCHER_"
 LINE = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)=(.*)")

@@ -189,7 +189,7 @@ class Job:
 def _to_own_log(job: Allocation, run: RunDir) -> None:
     """Write on into the run's directory: sbatch has one log for all tasks of a job array."""
     run.path.mkdir(parents=True, exist_ok=True)
-    log = run.path / run.SLURM_LOG.replace("%j", str(job.job))
+    log = run.path / run.SLURM_LOG.replace("%j", job.handle)
     _say(f"task {job.task} of the array is {run.url}; its log is {log}")
     with log.open("ab") as file:
         for stream in (sys.stdout, sys.stderr):

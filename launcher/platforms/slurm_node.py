@@ -15,13 +15,13 @@ import sys
 from pathlib import Path
 
 from launcher.core.errors import INFRASTRUCTURE, LauncherError, PlatformError
-from launcher.core.stopping import ORPHAN_GRACE_S
 from launcher.platforms.addresses import towards
 from launcher.platforms.offspring import end_offspring, forget_the_dead, heeding_the_dead, keep_orphans, offspring
 from launcher.platforms.ports import HeldBlock, head_block, hold_block
 from launcher.platforms.slurm_abandoned import JobWatch
 from launcher.platforms.slurm_environment import Share, share
 from launcher.platforms.slurm_ray import TOKEN, Orders, Report, folder, ray_environment, ray_start
+from launcher.storage.orphan_grace import ORPHAN_GRACE_S
 from launcher.storage.process_id import ProcessId, command_line
 
 WORKERS = "launcher.runtime.worker"

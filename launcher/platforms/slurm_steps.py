@@ -13,9 +13,9 @@ from contextlib import suppress
 from typing import Self
 
 from launcher.core.errors import PlatformError
-from launcher.core.stopping import ORPHAN_GRACE_S
 from launcher.platforms.slurm_container import Container
 from launcher.platforms.slurm_ray import FOLDERS, Orders, Report
+from launcher.storage.orphan_grace import ORPHAN_GRACE_S
 
 NODE_MODULE = "launcher.platforms.slurm_node"
 # All of the job's share of the node, which steps of one job do not hold against each other; nothing of the site's

@@ -11,8 +11,8 @@ import threading
 from types import FrameType
 
 from launcher.core.errors import YIELDED
-from launcher.core.stopping import ORPHAN_GRACE_S
 from launcher.storage.mailbox import Mailbox
+from launcher.storage.orphan_grace import ORPHAN_GRACE_S
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)
 

@@ -16,7 +16,10 @@ else:
     with open("began", "a") as file:
         file.write(sys.argv[1] + "\\n")
     with open("began") as file:
-        print(76 + len(file.readlines()))
+        count = len(file.readlines())
+    if count > int(os.environ.get("REFUSED_AFTER", count)):
+        sys.exit("sbatch: error: too many jobs")
+    print(76 + count)
 """
 RECIPE = """
 name: small

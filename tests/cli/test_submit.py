@@ -77,6 +77,14 @@ def test_links_of_a_chain_wait_for_each_other(capsys):
     assert "jobs 77, 78, 79 are submitted" in capsys.readouterr().out
 
 
+def test_a_chain_whose_later_link_is_refused_keeps_what_the_first_ones_run(capsys, monkeypatch):
+    monkeypatch.setenv("REFUSED_AFTER", "2")
+    assert submit(["quickstart"], SubmitOptions(run_dir="mine", prepare=False, chain=3), dry_run=False) == 76
+    told = capsys.readouterr()
+    assert "jobs 77, 78 are submitted" in told.out and "2 of 3 links are submitted: sbatch" in told.err
+    assert Path(script_arguments()[0]).is_file() and [record.job for record in jobs_of(RunDir("mine"))] == ["78", "77"]
+
+
 def test_a_run_that_has_saved_is_warned_as_early_as_its_saves_ask_for(capsys):
     Path("mine").mkdir()
     Path("mine/journal.jsonl").write_text('{"event": "checkpoint_committed", "step": 3, "seconds": 200.0}\n')
@@ -148,7 +156,7 @@ def test_several_recipes_are_one_array_with_a_run_each(capsys, recipe):
                                                                    Path("runs/other").absolute()]
     assert load_recipe(second).recipe.name == "other"
     printed = capsys.readouterr().out
-    assert "runs/other/slurm-*.out, task 1" in printed and "mine/other.yaml" in printed and "mine/small.yaml" in printed
+    assert "runs/other/slurm-77_1.out" in printed and "mine/other.yaml" in printed and "mine/small.yaml" in printed
 
 
 @pytest.mark.parametrize("text,options,words", [

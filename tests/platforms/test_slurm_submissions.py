@@ -112,7 +112,7 @@ def test_queued_tasks_of_an_array_run_what_was_submitted_by_their_sites_environm
         plan = json.loads((desk.run(name) / "plan.json").read_text())
         assert (plan["steps"], plan["seed"]) == (3, seed)
         assert (desk.run(name) / "model/model.safetensors").is_file()
-        assert f"run {desk.run(name)}" in (desk.run(name) / f"slurm-{job['JobId']}.out").read_text()
+        assert f"run {desk.run(name)}" in (desk.run(name) / f"slurm-{array}_{task}.out").read_text()
     assert "module load toy/1" in output
     told = (desk.folder / "bin/told").read_text().splitlines()
     assert len(told) == 4 and all(line.startswith("loaded: exec --bind /tmp:/tmp,") for line in told)
