@@ -107,8 +107,8 @@ def submit_command(
     array: Annotated[bool, typer.Option("--array", help="Each recipe a run, as tasks of one job array.")] = False,
     prepare: Annotated[bool, typer.Option("--prepare/--no-prepare", help="Fetch and prepare model and data here, so "
                        "that the job needs no internet; without, its first node does.")] = True,
-    chain: Annotated[int, typer.Option("--chain", metavar="N", min=1, help="Jobs in a row, each waiting for the one "
-                                       "before: where jobs may not be queued again.")] = 1,
+    chain: Annotated[int, typer.Option("--chain", metavar="N", min=1, max=50, help="Jobs in a row, each waiting for "
+                                       "the one before: where jobs may not be queued again.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the command, the script, the names in the "
                                           "environment, what would be copied and the plan; submit nothing.")] = False,
 ) -> None:

@@ -19,8 +19,8 @@ from launcher.report.words import duration
 from launcher.storage.jobs import JobRecord, jobs_of
 from launcher.storage.run_dir import RunDir
 
-LOOKED_AT = 8
-"""Jobs of a run, the newest: older ones have long ended."""
+LOOKED_AT = 100
+"""Jobs of a run, the newest; a chain has fewer links, and older ones have long ended."""
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ class Run:
         """Return the run of a recipe. Raises RecipeInvalid."""
         loaded = load_recipe(recipe, options.overrides)
         loaded.require_data()
-        return cls(loaded, options.run_dir or default_run_dir(loaded.recipe.name))
+        return cls(loaded, (options.run_dir or "").rstrip("/") or default_run_dir(loaded.recipe.name))
 
     @property
     def name(self) -> str:
@@ -145,11 +145,9 @@ class Job:
         copies = [str(snapshot.folder(run.directory) / snapshot.described.recipe)
                   for run, snapshot in zip(self.runs, snapshots, strict=True)]
         one = len(copies) == 1
-        # In the run's directory, where no other launcher lies that Python would find first.
-        folder = first.directory.path.absolute()
-        flags = JobFlags(first.name, str(folder / (RunDir.SLURM_LOG if one else ARRAY_LOG)), str(folder), *_size(
-            first, options), self.left_out, len(copies))
-        run_dir = ["--run-dir", str(folder)] if one else []
+        log = f"{self.folder.replace('%', '%%')}/{RunDir.SLURM_LOG if one else ARRAY_LOG}"
+        flags = JobFlags(first.name, log, self.folder, *_size(first, options), self.left_out, len(copies))
+        run_dir = ["--run-dir", self.folder] if one else []
         return sbatch_command(str(self.script), flags, self._slurm(), [*copies, *run_dir, *self._given()])
 
     def environment(self, snapshots: Sequence[Snapshot]) -> dict[str, str]:
@@ -159,6 +157,11 @@ class Job:
         code = str(copy / submitted.CODE) if snapshots[0].has_code else ""
         offline = OFFLINE if all(snapshot.described.prepared for snapshot in snapshots) else {}
         return {PYTHON: sys.executable, SITE: site, CODE: code, **self.site_variables, **offline}
+
+    @property
+    def folder(self) -> str:
+        """Return where the job works: in the run's directory lies no other launcher, which Python would find first."""
+        return str(self.runs[0].directory.path.absolute())
 
     @property
     def site_variables(self) -> dict[str, str]:

@@ -20,7 +20,7 @@ from launcher.core.errors import PlatformError
 from launcher.core.source_index import Prepared
 from launcher.platforms.sbatch import job_number
 from launcher.platforms.slurm_chain import link
-from launcher.platforms.slurm_client import slurm, start_estimate
+from launcher.platforms.slurm_client import Unsure, slurm, start_estimate
 from launcher.storage.jobs import record_submitted
 from launcher.storage.run_dir import RunDir
 from launcher.storage.run_start import change_of
@@ -84,13 +84,14 @@ def _submit(job: Job, snapshots: Sequence[Snapshot]) -> int:
         snapshot.keep(run.directory)
     numbers, refused = _queue(job, snapshots)
     if refused is not None and not numbers:
-        for copy in new:
+        # A job that was taken after all would find nothing to run.
+        for copy in [] if isinstance(refused, Unsure) else new:
             discard(copy)
         raise refused
     for task, run in enumerate(job.runs):
         for number in numbers:
             with suppress(OSError):  # It is submitted, and records itself when it begins.
-                record_submitted(run.directory, _called(job, number, task), time.time())
+                record_submitted(run.directory, _called(job, number, task), time.time(), job.folder)
     _tell(job, numbers, snapshots)
     if refused is not None:
         sys.stderr.write(f"launcher: {len(numbers)} of {job.options.chain} links are submitted: {refused}\n")
@@ -158,6 +159,8 @@ def _describe(job: Job) -> None:
         print(_data_line(job.options, data))
     if left := job.left_out:
         print(f"left out  {', '.join(left)}, which failed this run too often")
+    if (more := job.options.chain - 1) > 0:
+        print(f"chain    {more} more of the same behind it, each with --dependency=afterany:JOB of the one before")
     print(f"start    {_start(command, environment)}\nnothing was submitted")
 
 

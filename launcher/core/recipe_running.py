@@ -5,7 +5,7 @@ What is trained on what is `core.recipe`, which takes these parts in.
 
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
 
 from launcher.core.document import Document
 from launcher.core.quantities import Seconds
@@ -82,6 +82,11 @@ class ClusterWish(Document):
     """CPU threads of each worker. Default: cores of the node over its workers, at least 1."""
 
 
+SUBMITS = frozenset({"array", "chdir", "export", "export-file", "job-name", "output", "parsable", "test-only", "wait",
+                     "wrap"})
+"""Options of sbatch that `launcher submit` says itself; a value in `export` would stand in a command line, too."""
+
+
 class SlurmOptions(Document):
     """Flags for sbatch, by their long names; values as sbatch takes them."""
 
@@ -109,6 +114,14 @@ class SlurmOptions(Document):
     """sbatch --cpus-per-task: cores of each node where nodes are shared. Slurm gives one without."""
     extra: dict[str, str | int | bool] = Field(default_factory=dict)
     """Any other sbatch option by its long name."""
+
+    @field_validator("extra")
+    @classmethod
+    def _not_launchers(cls, extra: dict[str, str | int | bool]) -> dict[str, str | int | bool]:
+        """Refuse what `launcher submit` itself decides, or what would show a secret in a command line."""
+        if taken := sorted({name.replace("_", "-") for name in extra} & SUBMITS):
+            raise ValueError(f"{', '.join(taken)}: launcher submit says that itself; take it out")
+        return extra
 
 
 class WandbOptions(Document):

@@ -24,10 +24,11 @@ from launcher.orchestration.requests import Requests
 from launcher.orchestration.spares import Spares
 from launcher.orchestration.startup import Stopwatch
 from launcher.orchestration.vacancy import Choice, choose, spares, with_room
+from launcher.storage.orphan_grace import ORPHAN_GRACE_S
 from launcher.storage.process_id import ProcessId
 
-VACATE_S, VACATE_POLL_S = 15.0, 0.5
-"""For nodes that somebody holds, before an attempt begins with fewer: orphans give themselves ten seconds."""
+VACATE_S, VACATE_POLL_S = ORPHAN_GRACE_S + 5.0, 0.5
+"""For nodes that somebody holds, before an attempt begins with fewer: orphans may save there."""
 SILENT_S = 90.0
 """Ray gives a silent node up within a minute. One that is there after that was heard again."""
 Answer = TypeVar("Answer")

@@ -20,7 +20,7 @@ from launcher.core.errors import PlatformError
 from launcher.platforms.doctor_node import Answer, Question
 from launcher.platforms.sbatch import flags, time_limit
 from launcher.platforms.slurm_client import host_names, show_job, slurm
-from launcher.platforms.slurm_environment import JOB
+from launcher.platforms.slurm_environment import outside
 
 MODULE = "launcher.platforms.doctor_node"
 NAME = "launcher-doctor-"
@@ -33,6 +33,8 @@ ENDED = re.compile(r"tasks? ([\d,-]+): (?:Exited|Killed|Terminated|Aborted|Segme
 POLL_S, LOOK_S = 0.2, 2.0
 """Between looks at answers; between questions to Slurm, which many people ask."""
 CLOSE_S = 10.0
+UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
+"""Into a pipe Python would write late, and answers are waited for."""
 SAID = 6
 """Lines of srun's complaints that are kept."""
 
@@ -53,7 +55,7 @@ class DoctorStep:
         command = step_command(self._name, self._nodes, self._limit_s, self._options)
         # A session of its own: Ctrl-C is for the command, which then ends the job by its number.
         self._srun = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                      text=True, start_new_session=True, env=outside(os.environ))
+                                      text=True, start_new_session=True, env=outside(os.environ) | UNBUFFERED)
         streams = ((self._read_answer, self._srun.stdout), (self._read_complaint, self._srun.stderr))
         self._readers = [threading.Thread(target=_each, args=each, daemon=True) for each in streams]
         for reader in self._readers:
@@ -161,15 +163,6 @@ def step_command(name: str, nodes: int, limit_s: float, options: Mapping[str, An
     """Return the command of the job."""
     named = {"job-name": name, "nodes": nodes, "ntasks": nodes, "time": time_limit(limit_s)}
     return [*STEP, *flags(named | dict(options)), sys.executable, "-u", "-m", MODULE]
-
-
-def outside(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for a job of its own, also from within another job, whose step it would be otherwise."""
-    kept = dict(environment)
-    if JOB in environment:
-        kept = {name: value for name, value in kept.items() if not name.startswith("SLURM_") or name == "SLURM_CONF"}
-    # Into a pipe Python would write late, and answers are waited for.
-    return kept | {"PYTHONUNBUFFERED": "1"}
 
 
 def _each(read: Callable[[str], None], stream: Any) -> None:

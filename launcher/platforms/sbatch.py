@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from launcher.core.recipe_running import ClusterWish, SlurmOptions
+from launcher.platforms.slurm_client import Unsure
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ def sbatch_command(script: str, job: JobFlags, slurm: SlurmOptions, arguments: S
              "exclusive": slurm.exclusive, "cpus-per-task": slurm.cpus_per_task,
              "exclude": ",".join(filter(None, (slurm.exclude, *job.exclude))) or None}
     more = {option.replace("_", "-"): value for option, value in slurm.extra.items()}
+    if more.get("requeue") is False:  # The script asks for it, and leaving it out would leave it so.
+        more["no-requeue"] = True
     return ["sbatch", "--parsable", "--export=ALL", *flags(named | more), script, *arguments]
 
 
@@ -58,5 +61,9 @@ def nodes_of(wish: ClusterWish, asked: int | None) -> int:
 
 
 def job_number(printed: str) -> int:
-    """Return the job's number from what `sbatch --parsable` printed: the number, and perhaps a cluster's name."""
-    return int(printed.strip().splitlines()[-1].partition(";")[0])
+    """Return the job's number from what `sbatch --parsable` printed: the number, and perhaps a cluster's name.
+    Raises Unsure."""
+    number = (printed.strip().splitlines() or [""])[-1].partition(";")[0]
+    if not number.isdecimal():
+        raise Unsure(f"sbatch printed no job's number but {printed.strip()!r}")
+    return int(number)

@@ -5,15 +5,17 @@ The example file says what each name does; what a container makes of a job's ste
 """
 
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.core.errors import Problem, ProblemsError
+from launcher.core.errors import Problem, ProblemsError, UserError
 from launcher.core.recipe_checks import SECRET_NAME
 from launcher.core.suggestions import did_you_mean
 from launcher.platforms.slurm_container import BY, IMAGE, MOUNTS, OPTIONS, PROGRAMS, PYTHON_INSIDE
 from launcher.storage.orphan_grace import NAME as ORPHAN_GRACE
+from launcher.storage.orphan_grace import orphan_grace_s
 from launcher.storage.shipped import shipped, shipped_names
 from launcher.storage.typed_paths import is_file, typed_path
 
@@ -71,9 +73,21 @@ def settings(text: str, file: str) -> dict[str, str]:
             problems.append(Problem(f"{file}:{number}:1", "", reason))
         elif match and value:
             found[match[1]] = next((group for group in value.groups() if group is not None), "")
-    if problems := problems or _container_problems(found, file):
+    if problems := problems or [*_container_problems(found, file), *_value_problems(found, file)]:
         raise ProblemsError(problems)
     return found
+
+
+def _value_problems(found: Mapping[str, str], file: str) -> Iterator[Problem]:
+    """Yield what a job would stumble over once it has begun."""
+    try:
+        orphan_grace_s(found)
+    except UserError as error:
+        yield Problem(file, "", str(error))
+    try:
+        shlex.split(found.get(OPTIONS, ""))
+    except ValueError as error:
+        yield Problem(file, "", f"{OPTIONS}={found[OPTIONS]}: {error}")
 
 
 def _problem(name: str) -> str:

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 
 from launcher.core.recipe_running import ClusterWish
 from launcher.platforms.slurm_told import Told
-from launcher.platforms.slurm_verdict import margin_s
+from launcher.platforms.slurm_verdict import LARGEST_SHARE, margin_s
 
+SCRIPTS_S = 180.0
+"""Of train.sbatch, before the end."""
 _DEPENDENCY = "--dependency="
 
 
@@ -19,8 +21,8 @@ def own_options(told: Told, wish: ClusterWish, nodes: int, length_s: float | Non
     """Return options of sbatch by their long names: when to warn, by how long the run's saves took, and whether Slurm
     leaves the job its other nodes when one is lost."""
     found: dict[str, str | int | bool] = {}
-    # Before anything was saved the script's own warning holds, which is early.
-    if told.save_s:
+    # Before anything was saved the script's own warning holds, which is early, and too early for a short allocation.
+    if told.save_s or (length_s is not None and LARGEST_SHARE * length_s < SCRIPTS_S):
         found["signal"] = f"B:USR1@{math.ceil(margin_s(told, length_s))}"
     if (wish.min_nodes or wish.nodes or nodes) < nodes:
         found["no_kill"] = True

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 
 from launcher.core.errors import PlatformError
+from launcher.platforms.slurm_environment import outside
 from launcher.platforms.slurm_queue import UNKNOWN_JOB, QueuedJob, queued_jobs, squeue_command
 
 CALL_S = 60.0
@@ -19,9 +20,14 @@ LOOK_S = 5.0
 """For a person who looks at a run: its files tell most of it without Slurm."""
 
 
+class Unsure(PlatformError):
+    """Slurm was asked for something and may have done it."""
+
+
 def fields(shown: str) -> dict[str, str]:
     """Return what `scontrol --oneliner show` says, by name."""
-    return dict(re.findall(r"(\S+?)=(.*?)(?=\s+\S+?=|\s*$)", shown.strip()))
+    # The first of a name is Slurm's: the script's arguments, which come later, may look like fields.
+    return dict(reversed(re.findall(r"(\S+?)=(.*?)(?=\s+\S+?=|\s*$)", shown.strip())))
 
 
 def show_job(job: int | str) -> dict[str, str]:
@@ -96,11 +102,11 @@ def _done(command: Sequence[str], patience_s: float,
           environment: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=patience_s, check=False,
-                              env={**os.environ, **environment})
+                              env={**(outside(os.environ) if command[0] == "sbatch" else os.environ), **environment})
     except FileNotFoundError:
         raise PlatformError(f"{command[0]}: no such command here; is this a machine of a Slurm cluster?") from None
     except subprocess.TimeoutExpired:
-        raise PlatformError(f"{_shown(command)}: no answer within {patience_s:.0f} s") from None
+        raise Unsure(f"{_shown(command)}: no answer within {patience_s:.0f} s") from None
     if done.returncode:
         raise PlatformError(f"{_shown(command)}: {(done.stderr or done.stdout).strip()}")
     return done

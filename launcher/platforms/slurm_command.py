@@ -63,4 +63,10 @@ def run_command(wanted: Asked, address: str, nodes: int, python: str) -> list[st
 def _cluster(wanted: Asked, nodes: int) -> list[str]:
     if wanted.workers is not None:
         return [f"cluster={{workers: {wanted.workers}, nodes: {nodes}}}"]
-    return [f"cluster.nodes={nodes}"] if wanted.wish.nodes is None else []
+    wish = wanted.wish
+    if wish.nodes is None:
+        return [f"cluster.nodes={max(1, nodes - wish.spares)}"]
+    if nodes >= (wish.min_nodes or wish.nodes):
+        return []
+    # Who asks for fewer machines than the recipe says means it.
+    return [f"cluster.nodes={nodes}", *([f"cluster.min_nodes={nodes}"] if wish.min_nodes else [])]

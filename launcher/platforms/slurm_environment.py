@@ -59,9 +59,11 @@ def allocation(environment: Mapping[str, str]) -> Allocation:
                         "`sbatch --nodes=2 train.sbatch RECIPE`, or type `launcher submit RECIPE --on slurm`") from None
 
 
-def allocations(environment: Mapping[str, str]) -> int:
-    """Return how many allocations the job has had, this one too."""
-    return 1 + int(environment.get(RESTARTS) or 0)
+def outside(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for a job of its own, also from within another job, whose task or step it would be."""
+    inside = JOB in environment
+    return {name: value for name, value in environment.items()
+            if not (inside and name.startswith("SLURM_") and name != "SLURM_CONF")}
 
 
 def share(environment: Mapping[str, str]) -> Share:

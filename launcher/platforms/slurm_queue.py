@@ -12,6 +12,8 @@ from launcher.core.events import RunState
 
 FIELDS = ("%i", "%T", "%S", "%l", "%L", "%N", "%Z", "%r")
 """Number, state, start, time limit and left, nodes, working folder. The reason comes last: some contain anything."""
+DEPENDENCY = "Dependency"
+"""Why a chain's later links wait."""
 UNKNOWN_JOB = "Invalid job id"
 """What squeue fails with when it is asked about nothing but jobs that Slurm has forgotten."""
 WAITING = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"})
@@ -85,10 +87,10 @@ def seconds_left(text: str) -> float | None:
 
 
 def most_telling(jobs: Iterable[str], queue: Mapping[str, QueuedJob]) -> QueuedJob | None:
-    """Return the job that tells where a run stands: one that has nodes, else one that waits, else the first; None if
-    Slurm has forgotten them all."""
+    """Return the job that tells where a run stands: one that has nodes, else one that waits for more than another of
+    them, else the first; None if Slurm has forgotten them all."""
     known = [queue[job] for job in jobs if job in queue]
-    return min(known, key=lambda job: (not job.live, job.waits), default=None)
+    return min(known, key=lambda job: (not job.live, job.waits, job.reason == DEPENDENCY), default=None)
 
 
 def state_of_run(journal: RunState, job: QueuedJob | None, *, attempts: int) -> RunState:

@@ -30,9 +30,9 @@ class JobRecord(Document):
     """Whether somebody asked it to stop for good, since its last allocation began."""
 
 
-def record_submitted(run: RunDir, job: str, time: float) -> None:
-    """Record a job that was submitted; it may have begun already, and said so."""
-    run.store.put_if_absent(_key(job), JobRecord(job=job, time=time).to_json().encode())
+def record_submitted(run: RunDir, job: str, time: float, folder: str = "") -> None:
+    """Record a job that was submitted to work in a folder; it may have begun already, and said so."""
+    run.store.put_if_absent(_key(job), JobRecord(job=job, time=time, folder=folder).to_json().encode())
 
 
 def record_began(run: RunDir, job: str, time: float, *, allocations: int, folder: str = "") -> None:

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from launcher.core.errors import UserError
 from launcher.storage.lease import PATIENCE_S, POLL_S, Claim, Heart, Held, Queue, claim_of
+from launcher.storage.orphan_grace import ORPHAN_GRACE_S
 from launcher.storage.process_id import ProcessId, process_id
 from launcher.storage.run_dir import RunDir
 
 PREFIX = "lease/"
-ORPHAN_S = 20.0
-"""For a controller without its command: its workers finish their step and save within 10 s, Ray's end takes two."""
+ORPHAN_S = ORPHAN_GRACE_S + 10.0
+"""For a controller without its command: its workers finish their step and save, Ray's end takes two."""
 
 Tell = Callable[[str], None]
 

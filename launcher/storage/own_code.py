@@ -7,11 +7,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from launcher.core.recipe_checks import SECRET_NAME
 from launcher.storage.shipped import PACKAGE, TOP_FOLDERS, is_checkout
 
 LARGEST_FILE = 5 * 2**20
 """No file of launcher is near it: what is larger was put there and is not code."""
 SECRETS = (".pem", ".key", ".netrc")
+CODE = (".py", ".json", ".yaml")
+SHOWN = "example.env"
+"""Of site files: the one that a job needs is copied by its name."""
 CACHES = ("__pycache__", ".pyc")
 """Made by Python again."""
 
@@ -42,6 +46,9 @@ def _files(*folders: Path) -> Iterator[Path]:
 
 def _why_not(file: Path) -> str:
     if any(part.startswith(".") for part in file.relative_to(PACKAGE.parent).parts) or file.name.endswith(SECRETS):
+        return "hidden, or may be a secret"
+    site, named = file.suffix == ".env" and file.name != SHOWN, SECRET_NAME.search(file.stem.lower())
+    if site or (named and file.suffix not in CODE):
         return "hidden, or may be a secret"
     if not file.is_file():
         return "is no file"

@@ -88,7 +88,7 @@ def test_the_command_has_a_limit_a_name_of_its_own_and_the_options_that_were_giv
 
 def test_within_another_job_it_asks_for_one_of_its_own() -> None:
     inside = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "64", "SLURM_CONF": "/etc/slurm.conf", "HOME": "/h"}
-    assert outside(inside) == {"SLURM_CONF": "/etc/slurm.conf", "HOME": "/h", "PYTHONUNBUFFERED": "1"}
+    assert outside(inside) == {"SLURM_CONF": "/etc/slurm.conf", "HOME": "/h"}
     assert outside({"SLURM_ACCOUNT": "heart"})["SLURM_ACCOUNT"] == "heart"
 
 

@@ -10,6 +10,7 @@ import pytest
 from launcher.core.errors import UserError
 from launcher.core.recipe_running import ClusterWish, SlurmOptions
 from launcher.platforms.sbatch import JobFlags, job_number, nodes_of, sbatch_command, time_limit
+from launcher.platforms.slurm_client import Unsure, fields
 from launcher.platforms.slurm_command import asked, recipe_of, run_command
 from launcher.platforms.slurm_container import Container
 from launcher.platforms.slurm_ray import Report, folder
@@ -26,7 +27,7 @@ def test_flags_are_the_recipes_and_what_it_does_not_say_stays_the_scripts():
     assert sbatch_command("train.sbatch", job, slurm, ["x.yaml"]) == [
         "sbatch", "--parsable", "--export=ALL", "--job-name=cardiology", "--output=/runs/c/slurm-%j.out",
         "--chdir=/runs/c", "--nodes=4", "--gpus-per-node=8", "--partition=long", "--time=01:30:00", "--exclusive",
-        "--mail-type=END", "--signal=B:USR1@600", "train.sbatch", "x.yaml"]
+        "--mail-type=END", "--signal=B:USR1@600", "--no-requeue", "train.sbatch", "x.yaml"]
 
 
 def test_what_clusters_ask_for_has_fields_and_nodes_that_failed_join_those_the_person_leaves_out():
@@ -115,6 +116,30 @@ def test_a_number_of_workers_stands_for_the_recipes_cluster_and_is_spread_over_t
 def test_nodes_that_the_recipe_names_stay_its_own():
     assert not any(word.startswith("cluster") and word != "cluster.nodes=4" for word in words(5, "--set",
                                                                                              "cluster.nodes=4"))
+
+
+def test_who_asks_for_fewer_nodes_than_the_recipe_says_gets_them_and_spares_stay_spare():
+    assert words(2, "--set", "cluster={nodes: 4, min_nodes: 3}")[-3:] == ["cluster.nodes=2", "--set",
+                                                                          "cluster.min_nodes=2"]
+    assert words(3, "--set", "cluster={nodes: 4, min_nodes: 3}")[-1] == "cluster={nodes: 4, min_nodes: 3}"
+    assert words(3, "--set", "cluster={spares: 1}")[-1] == "cluster.nodes=2"
+
+
+@pytest.mark.parametrize("option", ["export", "output", "array", "test_only"])
+def test_options_that_submit_says_itself_are_refused_in_a_recipe(option):
+    with pytest.raises(ValueError, match="launcher submit says that itself"):
+        SlurmOptions.model_validate({"extra": {option: "ALL,WANDB_API_KEY=planted"}})
+
+
+@pytest.mark.parametrize("printed", ["", "welcome to the cluster\nSubmitted batch job\n"])
+def test_an_answer_without_a_number_is_told_and_may_have_been_a_submission(printed):
+    with pytest.raises(Unsure, match="no job's number"):
+        job_number(printed)
+
+
+def test_what_slurm_says_of_a_job_counts_and_not_what_its_script_is_given():
+    shown = "JobId=7 JobState=RUNNING Command=/s/train.sbatch x.yaml --set JobState=WRONG"
+    assert fields(shown)["JobState"] == "RUNNING"
 
 
 def test_each_task_of_an_array_has_its_recipe_and_several_recipes_are_for_an_array_alone():

@@ -46,6 +46,12 @@ def test_what_would_leak_or_do_nothing_is_refused(line, words):
         settings(line, "x.env")
 
 
+@pytest.mark.parametrize("line", ["LAUNCHER_ORPHAN_GRACE=120", "LAUNCHER_CONTAINER_OPTIONS=\"it's\""])
+def test_what_a_job_would_stumble_over_is_refused_before_it_is_submitted(line):
+    with pytest.raises(ProblemsError, match=r"needs a unit of time|No closing quotation"):
+        settings(line, "mine.env")
+
+
 def test_all_lines_of_the_example_are_good_without_their_marks():
     example = shipped("slurm", "sites/example.env")
     assert example is not None and settings(example.read_text(), "example.env") == {}

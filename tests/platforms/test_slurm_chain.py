@@ -14,6 +14,7 @@ def test_the_warning_comes_as_early_as_measured_saves_ask_for_and_never_takes_mo
     assert own_options(measured, ClusterWish(), 1, HALF_A_DAY)["signal"] == "B:USR1@656"
     assert own_options(measured, ClusterWish(), 1, 600.0)["signal"] == "B:USR1@180"
     assert "signal" not in own_options(Told(step_s=20.0), ClusterWish(), 1, HALF_A_DAY), "the script's own holds"
+    assert own_options(Told(), ClusterWish(), 1, 180.0)["signal"] == "B:USR1@54", "it would take all of three minutes"
 
 
 @pytest.mark.parametrize("wish,nodes,kept", [

@@ -53,6 +53,11 @@ def test_of_several_jobs_the_one_with_nodes_tells_most_then_one_that_waits_then_
     assert most_telling(["8", "9"], queue) is None
 
 
+def test_of_a_chain_the_link_whose_turn_it_is_tells_most():
+    chain = queued_jobs("53|PENDING|N/A|1:00:00|1:00:00||/h|Dependency\n52|PENDING|N/A|1:00:00|1:00:00||/h|Priority\n")
+    assert most_telling(["53", "52"], chain) is chain["52"]
+
+
 @pytest.mark.parametrize("journal,job,attempts,state", [
     ("interrupted", "PENDING", 0, "queued"), ("yielded", "PENDING", 2, "queued"),
     ("interrupted", "RUNNING", 0, "starting"), ("yielded", "RUNNING", 2, "restarting"),
