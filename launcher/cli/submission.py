@@ -148,7 +148,7 @@ class Job:
         log = f"{self.folder.replace('%', '%%')}/{RunDir.SLURM_LOG if one else ARRAY_LOG}"
         flags = JobFlags(first.name, log, self.folder, *_size(first, options), self.left_out, len(copies))
         run_dir = ["--run-dir", self.folder] if one else []
-        return sbatch_command(str(self.script), flags, self._slurm(), [*copies, *run_dir, *self._given()])
+        return sbatch_command(str(self.script), flags, self._asked(), [*copies, *run_dir, *self._given()])
 
     def environment(self, snapshots: Sequence[Snapshot]) -> dict[str, str]:
         """Return what is added to the environment of sbatch, and so of the job."""
@@ -184,7 +184,7 @@ class Job:
                 struck &= node_names()
         return tuple(sorted(struck))
 
-    def _slurm(self) -> SlurmOptions:
+    def _asked(self) -> SlurmOptions:
         """Return what the recipe says under `slurm`, and what follows from the runs where it says nothing."""
         first, asked = self.runs[0], _slurm(self.runs[0])
         told = told_by(event for run in self.runs for event in read_journal(run.directory))

@@ -24,7 +24,7 @@ class JobRecord(Document):
     began: int = 0
     """How many allocations of it have begun; 0 while it waits for its first."""
     folder: str = ""
-    """Its working folder, as the batch system calls it, once it has begun: numbers of jobs are used again, and run
+    """Its working folder, as the batch system calls it; empty if unknown. Numbers of jobs are used again, and run
     directories are copied to other clusters."""
     stopped: bool = False
     """Whether somebody asked it to stop for good, since its last allocation began."""

@@ -45,10 +45,9 @@ def _files(*folders: Path) -> Iterator[Path]:
 
 
 def _why_not(file: Path) -> str:
-    if any(part.startswith(".") for part in file.relative_to(PACKAGE.parent).parts) or file.name.endswith(SECRETS):
-        return "hidden, or may be a secret"
+    hidden = any(part.startswith(".") for part in file.relative_to(PACKAGE.parent).parts)
     site, named = file.suffix == ".env" and file.name != SHOWN, SECRET_NAME.search(file.stem.lower())
-    if site or (named and file.suffix not in CODE):
+    if hidden or site or file.name.endswith(SECRETS) or (named and file.suffix not in CODE):
         return "hidden, or may be a secret"
     if not file.is_file():
         return "is no file"

@@ -10,6 +10,8 @@ with open("told", "w") as file:
     json.dump([sys.argv[1:], dict(os.environ)], file)
 if "--test-only" in sys.argv:
     sys.stderr.write("sbatch: Job 78 to start at 2030-01-02T03:04:05 using 2 processors on nodes node[1-2]\\n")
+elif os.environ.get("UNCLEAR"):
+    print("welcome to the cluster")
 elif os.environ.get("REFUSED"):
     sys.exit("sbatch: error: " + os.environ["REFUSED"])
 else:

@@ -69,6 +69,21 @@ def test_a_submission_that_slurm_refuses_leaves_nothing(monkeypatch, recipe):
     assert not Path("runs/small").exists()
 
 
+def test_what_slurm_may_have_taken_after_all_keeps_what_it_runs(monkeypatch, recipe):
+    monkeypatch.setenv("UNCLEAR", "1")
+    with pytest.raises(PlatformError, match="no job's number"):
+        submit([str(recipe)], SubmitOptions(), dry_run=False)
+    assert Path(script_arguments()[0]).is_file()
+
+
+def test_nothing_of_a_job_in_which_one_submits_goes_along(monkeypatch, recipe):
+    for name in ("SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT"):
+        monkeypatch.setenv(name, "7")
+    monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
+    assert submit([str(recipe)], SubmitOptions(prepare=False), dry_run=False) == 0
+    assert [name for name in told()[1] if name.startswith("SLURM_")] == ["SLURM_CONF"]
+
+
 def test_links_of_a_chain_wait_for_each_other(capsys):
     assert submit(["quickstart"], SubmitOptions(run_dir="mine", prepare=False, chain=3), dry_run=False) == 0
     assert Path("began").read_text().splitlines() == ["--parsable", "--dependency=afterany:77",

@@ -66,25 +66,18 @@ def test_ten_preemptions_of_ten_lose_no_step_and_do_none_twice(site: Site) -> No
     assert drill.compared("long", "preempted") == []
 
 
-def test_a_lost_node_that_the_run_needs_sends_the_job_back_into_the_queue(site: Site) -> None:
-    job = site.sbatch_as("stranded", "--nodes=2", "--no-kill", fields=FIELDS)
-    site.await_step("stranded", job, attempt=1, step=6)
-    second = site.slurm.nodes_of(job)[1]
-    site.slurm.lose_power(second)
-    site.slurm.give_up(second)
+@pytest.mark.parametrize(("lost", "reasons"), [(1, ["node_loss"]), (0, [])], ids=["one that is needed", "the first"])
+def test_a_lost_node_sends_the_job_back_into_the_queue_also_if_it_takes_the_batch_script_along(
+        site: Site, lost: int, reasons: list[str]) -> None:
+    run = f"lost-{lost}"
+    job = site.sbatch_as(run, "--nodes=2", "--no-kill", fields=FIELDS)
+    site.await_step(run, job, attempt=1, step=6)
+    name = site.slurm.nodes_of(job)[lost]
+    site.slurm.lose_power(name)
+    site.slurm.give_up(name)
     site.slurm.await_state(job, ("PENDING",), PATIENCE_S)
-    assert [event["reason"] for event in site.events("stranded", "stop_requested")] == ["node_loss"]
-    go_on(site, "stranded", job)
-
-
-def test_a_lost_first_node_takes_the_batch_script_along_and_those_left_queue_the_job_again(site: Site) -> None:
-    job = site.sbatch_as("headless", "--nodes=2", "--no-kill", fields=FIELDS)
-    site.await_step("headless", job, attempt=1, step=6)
-    first = site.slurm.nodes_of(job)[0]
-    site.slurm.lose_power(first)
-    site.slurm.give_up(first)
-    site.slurm.await_state(job, ("PENDING",), PATIENCE_S)
-    go_on(site, "headless", job)
+    assert [event["reason"] for event in site.events(run, "stop_requested")] == reasons
+    go_on(site, run, job)
 
 
 def test_a_lost_node_that_slurm_finds_out_itself_ends_the_allocation_and_the_job_begins_again(site: Site) -> None:
