@@ -108,6 +108,8 @@ class RayNodes:
         for process in self._daemons():
             process.kill()
         awaited(lambda: not list(self._daemons()), "the end of the old head")
+        # Ray would find its old address there, and take another simulated cluster's processes for its own.
+        self._done("rm", "-f", str(self.machines.local / "ray_current_cluster"))
         self._start_head()
         self.fill()
 
@@ -137,6 +139,9 @@ class RayNodes:
         # Without slots, so that losing a node never loses the command with it.
         self._ray(self.head, "--head", "--port", str(PORT), "--num-cpus", "0", "--include-dashboard", "false",
                   "--temp-dir", str(self.machines.local))
+
+    def _done(self, *command: str) -> None:
+        subprocess.run(self.head.argv(command), check=True)
 
     def _ray(self, machine: Machine, *options: str) -> None:
         self._temporary(machine).mkdir(exist_ok=True)

@@ -11,7 +11,6 @@ from random import Random
 from typing import Any, Literal
 
 from launcher.orchestration.drilled_command import Command, NotRight
-from launcher.storage.checkpoints import Checkpoints
 from launcher.storage.lock import token_of
 from launcher.storage.mailbox import Mailbox
 from launcher.storage.run_dir import RunDir
@@ -68,7 +67,7 @@ class Watched:
 
     def saving(self) -> bool:
         """Return whether a checkpoint is being written."""
-        staging = Checkpoints(self._command.run).staging(self.attempt, 0).parent
+        staging = self._command.run.path / "checkpoints/.staging" / f"{self.attempt:03d}"
         return any(staging.glob("step-*"))
 
     def _listen(self) -> None:

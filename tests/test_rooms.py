@@ -23,7 +23,7 @@ MAY_KNOW = {
 }
 HEAVY = {"torch", "deepspeed", "transformers", "peft", "datasets", "ray", "wandb"}
 MAY_IMPORT_HEAVY = {
-    "core": set(), "storage": set(), "platforms": set(), "report": {"wandb"}, "orchestration": {"ray"},
+    "core": set(), "storage": set(), "platforms": {"ray"}, "report": {"wandb"}, "orchestration": {"ray"},
     "data": {"datasets", "transformers"}, "runtime": {"torch", "deepspeed", "transformers", "peft"}, "cli": set(),
 }
 # Thought that asks the clock, the disk or chance gives another answer on another machine.

@@ -29,6 +29,7 @@ from launcher.platforms.slurm_client import slurm
 from launcher.platforms.slurm_rules import partitions, rules
 from launcher.report.finding import Finding, any_bad
 from launcher.report.findings import findings
+from launcher.storage.data_paths import is_url
 from launcher.storage.files import write_atomic
 from launcher.storage.typed_paths import typed_path
 
@@ -54,6 +55,9 @@ class DoctorOptions:
 def doctor(asked: DoctorOptions, *, as_json: bool) -> int:
     """Examine a cluster or this machine and print what there is to say; return 1 if something is bad."""
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
+    if asked.learn is not None and Path(asked.learn).exists():
+        raise UserError(f"--learn {asked.learn}: is there already, and may hold what you wrote; name another file, or "
+                        "remove this one")
     folders, nonce = _folders(asked), secrets.token_hex(8)
     try:
         with interrupted_by_signals():
@@ -72,9 +76,8 @@ def doctor(asked: DoctorOptions, *, as_json: bool) -> int:
     else:
         _print(console, sections, _next(told, asked))
     if asked.learn is not None:
-        path = Path(asked.learn)
-        write_atomic(path, [learnt(site, _options(asked.options), _cache()).encode()])
-        console.print(f"learnt {path}")
+        write_atomic(Path(asked.learn), [learnt(site, _options(asked.options), _cache()).encode()])
+        console.print(f"learnt {asked.learn}")
     return FAILED if any_bad(told) else 0
 
 
@@ -123,12 +126,13 @@ def _put(folders: Sequence[str], nonce: str) -> tuple[Folder, ...]:
 
 
 def _folders(asked: DoctorOptions) -> list[str]:
-    """Return the folders that must be shared: those said, else the present one, where runs go, and the cache."""
-    return list(dict.fromkeys(str(typed_path(folder).absolute()) for folder in asked.shared or (".", _cache())))
+    """Return the folders that must be shared: those said, else the present one, where runs go, and the cache's."""
+    cache = [] if is_url(_cache()) else [_cache()]
+    return list(dict.fromkeys(str(typed_path(folder).absolute()) for folder in asked.shared or (".", *cache)))
 
 
 def _cache() -> str:
-    return str(Path(cache_store(None).url).absolute())
+    return cache_store(None).url
 
 
 def _wanted(names: Sequence[str], known: Sequence[Partition]) -> list[Partition]:

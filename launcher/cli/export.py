@@ -73,7 +73,7 @@ def export_step(run: RunDir, out: Path, step: int | None, *, merge: bool) -> tup
         written = export_checkpoint(plan, WeightReader(checkpoints, at), open_store(read_submission(run).cache),
                                     LocalStore(out), merge=merge)
     except Damaged as error:
-        raise PlatformError(f"{checkpoints.folder(at)}: {error}; nothing was written. launcher checkpoints "
+        raise PlatformError(f"{checkpoints.url(at)}: {error}; nothing was written. launcher checkpoints "
                             f"{run.url} --verify says which ones are whole") from None
     return _checked(out, written.parameters, f"as in the checkpoint of step {at}"), at
 

@@ -7,11 +7,10 @@ from rich.console import Console
 
 from launcher.report.fold import RunFold
 from launcher.report.live import open_view
+from launcher.storage.growing import pause_s
 from launcher.storage.journal import JournalReader
 from launcher.storage.lock import HolderWatch
 from launcher.storage.run_dir import RunDir
-
-POLL_S = 0.2
 
 
 class Looks(Protocol):
@@ -37,6 +36,6 @@ def follow(run: RunDir, console: Console, watch: Looks | None = None) -> RunFold
             view.show(fold, events)
             if not goes_on:
                 return fold
-            time.sleep(POLL_S)
+            time.sleep(pause_s(run))
     finally:
         view.close()

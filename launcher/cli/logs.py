@@ -1,25 +1,23 @@
 """The body of `launcher logs`: what the workers of an attempt printed, and with -f what they and the next ones do.
 
-With -f a job of Slurm that waits is waited for, and so is the time between its allocations.
+With -f a job of Slurm or Ray that waits is waited for, and so is the time between a job's allocations.
 """
 
 import codecs
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from launcher.cli.find_run import find_run
 from launcher.cli.presence import Presence
 from launcher.cli.queue import sentence, sight
 from launcher.core.errors import UserError
+from launcher.storage.growing import Growing, pause_s
 from launcher.storage.run_dir import RunDir
 from launcher.storage.run_start import next_attempt
 
-POLL_S = 0.2
-BLOCK = 2**20
 CONTROLLER = "controller.log"
 
 Write = Callable[[int, str, str], None]
@@ -48,7 +46,7 @@ def logs(argument: str, *, rank: int | None, attempt: int | None, follow: bool, 
             tails.copy(first, attempt or next_attempt(run) - 1)
             if not goes_on:
                 break
-            time.sleep(POLL_S)
+            time.sleep(pause_s(run))
     out.end()
     if not as_json and not tails.wrote(log):
         began = next_attempt(run) > 1
@@ -58,14 +56,14 @@ def logs(argument: str, *, rank: int | None, attempt: int | None, follow: bool, 
 
 def _require(run: RunDir, shown: str, attempt: int, names: Sequence[str]) -> None:
     """Raise UserError, which says what there is, if there is none of these logs."""
-    path = run.path / run.attempt_key(attempt, names[-1])
-    if any(path.with_name(name).exists() for name in names):
+    if any(run.store.exists(run.attempt_key(attempt, name)) for name in names):
         return
     last = next_attempt(run) - 1
     if attempt > last:
         there = f"the last one is {last}" if last else _none_yet(run)
         raise UserError(f"{shown}: no attempt {attempt}; {there}")
-    ranks = sorted(found.name for found in path.parent.glob("rank-*.log"))
+    keys = run.store.list(run.attempt_key(attempt, "rank-"))
+    ranks = sorted(key.rpartition("/")[2] for key in keys if key.endswith(".log"))
     there = (f"there are {len(ranks)}: {ranks[0]} to {ranks[-1]}" if ranks else
              f"no worker of it began; {shown}/{run.attempt_key(attempt, CONTROLLER)} tells why")
     raise UserError(f"{shown}: attempt {attempt} has no {names[-1]}; {there}")
@@ -86,32 +84,25 @@ class Tails:
 
     def __init__(self, run: RunDir, names: Sequence[str], write: Write) -> None:
         self._run, self._names, self._write = run, names, write
-        self._offsets: dict[Path, int] = {}
-        self._decoders: dict[Path, codecs.IncrementalDecoder] = {}
+        self._files: dict[str, Growing] = {}
+        self._decoders: dict[str, codecs.IncrementalDecoder] = {}
 
     def copy(self, first: int, last: int) -> None:
         """Write what is new in the logs of these attempts."""
         for attempt in range(first, last + 1):
             for name in self._names:
-                path = self._run.path / self._run.attempt_key(attempt, name)
-                while text := self._new(path):
+                for text in self._new(self._run.attempt_key(attempt, name)):
                     self._write(attempt, name, text)
         sys.stdout.flush()
 
     def wrote(self, name: str) -> bool:
         """Return whether anything was written of the logs with this name."""
-        return any(offset and path.name == name for path, offset in self._offsets.items())
+        return any(file.offset and key.endswith(f"/{name}") for key, file in self._files.items())
 
-    def _new(self, path: Path) -> str:
-        try:
-            with path.open("rb") as file:
-                file.seek(self._offsets.get(path, 0))
-                data = file.read(BLOCK)
-        except FileNotFoundError:
-            return ""
-        self._offsets[path] = self._offsets.get(path, 0) + len(data)
-        decoder = self._decoders.setdefault(path, codecs.getincrementaldecoder("utf-8")(errors="replace"))
-        return decoder.decode(data)
+    def _new(self, key: str) -> Iterator[str]:
+        file = self._files.setdefault(key, Growing(self._run, key))
+        decoder = self._decoders.setdefault(key, codecs.getincrementaldecoder("utf-8")(errors="replace"))
+        return map(decoder.decode, file.new())
 
 
 class Text:

@@ -4,11 +4,12 @@ So `launcher --help` answers at once: this module imports neither torch nor ray 
 """
 
 import sys
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from launcher.cli.doctor_command import doctor_command
+from launcher.cli.submit_command import submit_command
 
 app = typer.Typer(name="launcher", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   context_settings={"help_option_names": ["-h", "--help"]},
@@ -52,12 +53,11 @@ def export_command(run: RunArgument,
     export_run(run, out, step=step, merge=merge, proof=proof)
 
 
-Platform = Literal["slurm"]
 RunDirOption = Annotated[str | None, typer.Option("--run-dir", help="Default: runs/<recipe name>.")]
 WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes in all, over any number "
                           "of cores. Stands for the recipe's whole cluster.")]
 AddressOption = Annotated[str | None, typer.Option("--address", metavar="HOST:PORT", help="An existing Ray cluster. "
-                          "Default: a private one on this machine.")]
+                          "Default: a private one on this machine; in a job of Ray, its cluster.")]
 DetachOption = Annotated[bool, typer.Option("--detach", help="Go on without this terminal, once the run has begun.")]
 EndJsonOption = Annotated[bool, typer.Option("--json", help="Print the run's last status as JSON; all else goes to "
                           "standard error.")]
@@ -93,30 +93,7 @@ def resume_command(run: RunArgument, workers: WorkersOption = None, overrides: S
                                     detached=detached, as_json=as_json))
 
 
-@app.command("submit")
-def submit_command(
-    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="A recipe file, or the name of a shipped "
-                                                 "one; several with --array.")],
-    on: Annotated[Platform, typer.Option("--on", help="Where nodes come from.")],
-    run_dir: RunDirOption = None, workers: WorkersOption = None,
-    nodes: Annotated[int | None, typer.Option("--nodes", min=1, help="Machines to ask for. Default: the recipe's "
-                                              "cluster.nodes and its spares, else 1.")] = None,
-    overrides: SetOption = None, cache: CacheOption = None,
-    site: Annotated[str | None, typer.Option("--site", metavar="NAME|PATH", help="A site file: modules, Python, "
-                    "container. Default: the recipe's slurm.site, else $LAUNCHER_SITE.")] = None,
-    array: Annotated[bool, typer.Option("--array", help="Each recipe a run, as tasks of one job array.")] = False,
-    prepare: Annotated[bool, typer.Option("--prepare/--no-prepare", help="Fetch and prepare model and data here, so "
-                       "that the job needs no internet; without, its first node does.")] = True,
-    chain: Annotated[int, typer.Option("--chain", metavar="N", min=1, max=50, help="Jobs in a row, each waiting for "
-                                       "the one before: where jobs may not be queued again.")] = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the command, the script, the names in the "
-                                          "environment, what would be copied and the plan; submit nothing.")] = False,
-) -> None:
-    """Submit a recipe's run as a job; flags are the recipe's `slurm:` section (--set slurm.time=2h)."""
-    from launcher.cli.submit import SubmitOptions, submit
-
-    options = SubmitOptions(run_dir, workers, nodes, tuple(overrides or ()), cache, site, array, prepare, chain)
-    raise typer.Exit(submit(recipes, options, dry_run=dry_run))
+app.command("submit")(submit_command)
 
 
 @app.command("stop")

@@ -1,7 +1,7 @@
 """Whether anybody works on a run, or a job of it will: for commands that look again and again.
 
-Decides how often Slurm is asked: a controller of Slurm answers thousands of people. While somebody holds the run it is
-not asked at all.
+Decides how often Slurm, or the dashboard of a Ray cluster, is asked: a controller of Slurm answers thousands of people.
+While somebody holds the run neither is asked at all.
 """
 
 import time
@@ -42,7 +42,7 @@ class Presence:
         self._due = time.monotonic() + (WAITING_S if seen.waits else MOVING_S)
         # Otherwise as it was: Slurm's controller may be restarted while a job waits.
         if not seen.trouble:
-            self._queued = seen.waits or (seen.live and not self._is_over())
+            self._queued = seen.live and not (seen.needless if seen.waits else self._is_over())
         if self._queued or seen.trouble:
             self._say(seen)
 

@@ -1,22 +1,29 @@
-"""The jobs of runs, as commands on a login node show them: what Slurm's queue says now, or one line why it is unknown.
+"""The jobs of runs, as commands on a login node or a laptop show them: what Slurm's queue, or the dashboard of a Ray
+cluster, says now, or one line why it is unknown.
 
 Words and fields for people and machines. What is known of old is `storage.jobs`, what Slurm says is
-`platforms.slurm_queue`. A run that has never had a job costs no question, and without an answer in a moment the
-command goes on with what the run's files say.
+`platforms.slurm_queue`, what Ray says `cli.ray_queue`. Only the place of a run's newest job is asked: a run may move
+from one to another, and its lease tells who works on it. A run that has never had a job costs no question, and without
+an answer in a moment the command goes on with what the run's files say.
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from launcher.cli import ray_queue
 from launcher.core.errors import PlatformError, UserError
 from launcher.core.events import RunState
-from launcher.platforms.slurm_client import look_up
+from launcher.platforms.ray_jobs import RayJob
+from launcher.platforms.slurm_client import cancel, look_up
 from launcher.platforms.slurm_queue import QueuedJob, most_telling, state_of_run
 from launcher.platforms.slurm_reasons import in_words
+from launcher.platforms.slurm_told import End, told_by
+from launcher.platforms.slurm_verdict import needless
 from launcher.report.words import duration
 from launcher.storage.jobs import JobRecord, jobs_of
+from launcher.storage.journal import read_journal
 from launcher.storage.run_dir import RunDir
 
 LOOKED_AT = 100
@@ -29,24 +36,47 @@ class Sight:
 
     record: JobRecord | None = None
     """Of the job that tells most; None if the run never had one."""
-    job: QueuedJob | None = None
-    """The same in the queue; None if Slurm has forgotten it, or was not heard."""
+    job: QueuedJob | RayJob | None = None
+    """The same in the queue; None if Slurm or the cluster has forgotten it, or was not heard."""
     trouble: str = ""
-    """Why Slurm was not heard."""
+    """Why Slurm or the cluster was not heard."""
     waiting: tuple[str, ...] = ()
     """All jobs of the run that wait in the queue."""
     at: float = 0.0
     """When, in UTC seconds."""
+    end: End | None = None
+    """How the run has ended, if it has and a job of it waits."""
 
     @property
     def live(self) -> bool:
-        """Return whether a job of the run waits or has nodes, as far as Slurm was heard."""
+        """Return whether a job of the run waits or has nodes, as far as its platform was heard."""
         return self.job is not None and self.job.live
 
     @property
     def waits(self) -> bool:
         """Return whether a job of the run waits in the queue."""
         return self.job is not None and self.job.waits
+
+    @property
+    def needless(self) -> bool:
+        """Return whether the job that waits has nothing to do any more: its run ended for good after it was
+        submitted."""
+        # A job of Ray waits for its supervisor alone, and was submitted on purpose.
+        return (self.waits and self.record is not None and self.record.platform == "slurm"
+                and needless(self.end, self.record.time) is not None)
+
+    def cancel(self, job: str) -> None:
+        """End one of the run's jobs, which is where this one is. Raises PlatformError."""
+        if self.record is not None and self.record.platform == "ray":
+            ray_queue.stop_job(self.record.address, job)
+        else:
+            cancel(job)
+
+    def cancelling(self, job: str) -> str:
+        """Return the platform's own command that ends one of the run's jobs."""
+        if self.record is not None and self.record.platform == "ray":
+            return ray_queue.stopping(self.record.address, job)
+        return f"scancel {job}"
 
 
 def sight(run: RunDir) -> Sight:
@@ -55,23 +85,32 @@ def sight(run: RunDir) -> Sight:
 
 
 def sights(runs: Sequence[RunDir]) -> list[Sight]:
-    """Return what is known of the jobs of several runs, from one question to Slurm."""
-    records = [jobs_of(run)[:LOOKED_AT] for run in runs]
-    asked = [record.job for each in records for record in each]
-    if not asked:
-        return [Sight() for _ in runs]
+    """Return what is known of the jobs of several runs, from one question to each place that has any."""
+    records = [_of_one_place(jobs_of(run)[:LOOKED_AT]) for run in runs]
+    places = {each[0].place for each in records if each}
+    heard = {place: _heard(place, [record.job for each in records for record in each if record.place == place])
+             for place in sorted(places)}
+    seen = [_sight(each, *heard[each[0].place]) if each else Sight() for each in records]
+    return [replace(each, end=told_by(read_journal(run)).end) if each.waits else each
+            for run, each in zip(runs, seen, strict=True)]
+
+
+def _of_one_place(records: Sequence[JobRecord]) -> list[JobRecord]:
+    return [record for record in records if record.place == records[0].place]
+
+
+def _heard(place: tuple[str, str], jobs: Sequence[str]) -> "tuple[Mapping[str, QueuedJob | RayJob], str]":
+    """Return what a place knows of some jobs, and why it was not heard."""
+    platform, address = place
     try:
-        queue, trouble = look_up(asked), ""
+        return (ray_queue.look_up(address, jobs) if platform == "ray" else look_up(jobs)), ""
     except PlatformError as error:
-        queue, trouble = dict[str, QueuedJob](), " ".join(str(error).split())
-    return [_sight(each, queue, trouble) for each in records]
+        return {}, " ".join(str(error).split())
 
 
-def _sight(records: Sequence[JobRecord], queue: dict[str, QueuedJob], trouble: str) -> Sight:
-    if not records:
-        return Sight()
-    queue = {each.job: queue[each.job] for each in records
-             if each.job in queue and each.folder in ("", queue[each.job].folder)}
+def _sight(records: Sequence[JobRecord], known: "Mapping[str, QueuedJob | RayJob]", trouble: str) -> Sight:
+    queue = {each.job: known[each.job] for each in records
+             if each.job in known and each.folder in ("", known[each.job].folder)}
     job = most_telling([record.job for record in records], queue)
     record = next((record for record in records if job is not None and record.job == job.job), records[0])
     waiting = tuple(each.job for each in records if each.job in queue and queue[each.job].waits)
@@ -80,7 +119,7 @@ def _sight(records: Sequence[JobRecord], queue: dict[str, QueuedJob], trouble: s
 
 def state_with(seen: Sight, journal: RunState, *, held: bool, attempts: int) -> RunState:
     """Return a run's state, from what its files and its job say."""
-    return journal if held else state_of_run(journal, seen.job, attempts=attempts)
+    return journal if held or seen.needless else state_of_run(journal, seen.job, attempts=attempts)
 
 
 def sentence(seen: Sight) -> str:
@@ -88,6 +127,8 @@ def sentence(seen: Sight) -> str:
     if seen.record is None:
         return ""
     number = f"job {seen.record.job}"
+    if seen.record.platform == "ray":
+        return ray_queue.sentence(seen.record, seen.job, seen.trouble)
     if seen.trouble:
         return f"{number}: the queue is not known ({seen.trouble}); this is what the run's files say"
     if seen.job is None or not seen.job.live:
@@ -95,6 +136,8 @@ def sentence(seen: Sight) -> str:
         return f"{number} has ended ({how})"
     if seen.job.waits:
         again = "is queued again and waits" if seen.record.began else "waits in the queue"
+        if seen.needless:
+            return f"{number} {again}, and leaves as soon as it starts: the run needs it no more"
         return f"{number} {again}: {in_words(seen.job.reason, seen.job.job)}{_expected(seen.job, seen.at)}"
     if seen.job.state == "COMPLETING":
         return f"{number} is ending"
@@ -107,10 +150,10 @@ def brief(seen: Sight) -> str:
     """Return a run's live job in a few words, for a table; nothing if it has none."""
     if seen.job is None or not seen.job.live:
         return ""
-    return f"{seen.job.job} {seen.job.reason or seen.job.state if seen.job.waits else seen.job.nodes}"
+    return f"{seen.job.job} {seen.job.reason or seen.job.state if seen.job.waits else seen.job.nodes or seen.job.state}"
 
 
-def _expected(job: QueuedJob, now: float) -> str:
+def _expected(job: QueuedJob | RayJob, now: float) -> str:
     if job.start is None or job.start <= now:
         return ""
     at = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.start))
@@ -123,7 +166,7 @@ def fields(seen: Sight) -> dict[str, Any] | None:
         return None
     job = seen.job
     state = job.state if job else "unknown" if seen.trouble else "gone"
-    return {"platform": "slurm", "id": seen.record.job, "state": state, "began": seen.record.began,
+    return {"platform": seen.record.platform, "id": seen.record.job, "state": state, "began": seen.record.began,
             "reason": job.reason if job and job.waits else None, "nodes": job.nodes if job else None,
             "expected_start": job.start if job and job.waits else None,
             "left_seconds": job.left_s if job and job.live and not job.waits else None,

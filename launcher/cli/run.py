@@ -4,18 +4,21 @@ Starting is resuming from nothing: both come down to the same launch. The contro
 planned, so that its imports overlap with preparing and planning; a refusal closes its input and it leaves.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
 
 from launcher.cli.find_run import find_run
 from launcher.cli.holding import heeding, holding
+from launcher.cli.in_ray_job import joined_address, outside_package, require_data, require_meant
 from launcher.cli.preparing import data_of, prepared_data
 from launcher.cli.watch import leaving_on_signals, relaying, watch
 from launcher.core.attempt import Cluster
@@ -26,13 +29,16 @@ from launcher.core.planning import nowhere, plan
 from launcher.core.recipe import Recipe
 from launcher.core.recipe_running import ClusterWish
 from launcher.core.source_index import Prepared
+from launcher.core.spot_notice import spot_of
 from launcher.core.yaml_tree import FieldPath
 from launcher.data.cache import cache_store
 from launcher.orchestration.ray_address import require_answer
 from launcher.orchestration.requests import Go
 from launcher.orchestration.supervisor import Mode, Supervisor
 from launcher.platforms.local import local_cluster
+from launcher.storage.growing import adopt
 from launcher.storage.lock import Lease, refuse_held
+from launcher.storage.orphan_grace import orphan_grace_s
 from launcher.storage.process_id import process_id
 from launcher.storage.recipes import load_recipe
 from launcher.storage.run_dir import RunDir, default_run_dir
@@ -46,6 +52,7 @@ from launcher.storage.run_start import (
     read_submission,
 )
 from launcher.storage.store import Store
+from launcher.storage.typed_paths import is_file
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,8 @@ class Launch:
                               f"next   launcher export {self.shown} OUT    launcher status {self.shown}",
                               highlight=False, soft_wrap=True)
                 return 0
+            orphan_grace_s(os.environ)
+            spot_of(None, os.environ)
             refuse_held(self.run, partial(_note, console))
             self.options.require_place()
         for line in not_yet(self.recipe):
@@ -122,6 +131,9 @@ class Launch:
                               highlight=False, markup=False, soft_wrap=True)
             go = go.model_copy(update={"attempt": next_attempt(self.run), "token": lease.token,
                                        "plan": read_plan(self.run)})
+            if self.run.remote:
+                adopt(self.run, self.run.JOURNAL)
+                self.run.working = True
             supervisor.go(go)
             return watch(console, self.run, self.shown, supervisor, partial(self._revive, supervisor, lease, go))
 
@@ -159,9 +171,10 @@ class Launch:
                   phases=self.phases)
 
     def _wish(self) -> ClusterWish:
-        """Return what is asked of the cluster; `--workers` stands for all of the recipe's wish but its threads."""
+        """Return what is asked of the cluster; `--workers` stands for the recipe's nodes and workers."""
         wish = self.recipe.cluster
-        return ClusterWish(workers=self.options.workers, threads=wish.threads) if self.options.workers else wish
+        own = ClusterWish(workers=self.options.workers, threads=wish.threads, spot=wish.spot)
+        return own if self.options.workers else wish
 
     def _workers_here(self) -> int | None:
         return self.options.workers or self.recipe.cluster.workers
@@ -185,10 +198,14 @@ def standbys(wish: ClusterWish, cluster: Cluster) -> int:
 def run(argument: str, options: RunOptions) -> int:
     """Start a recipe's run, or continue it, and return the exit code."""
     loaded = load_recipe(argument, options.overrides)
-    loaded.require_data()
-    shown = options.run_dir or default_run_dir(loaded.recipe.name)
+    require_data(loaded)
+    tell = partial(_note, console())
+    options = _joining(options, tell)
+    shown = outside_package(options.run_dir or default_run_dir(loaded.recipe.name), tell)
+    require_meant(RunDir(shown))
     submission = Submission(file=str(loaded.file), overrides=options.overrides, recipe=loaded.recipe,
-                            cache=cache_store(options.cache).url, without_ray=options.without_ray)
+                            cache=cache_store(options.cache, shown).url, without_ray=options.without_ray,
+                            origin=str(loaded.named[0]))
     return Launch(RunDir(shown), shown, loaded.recipe, loaded.ds_template, loaded.text, submission,
                   options, partial(data_of, loaded), loaded.where).execute(console())
 
@@ -197,6 +214,7 @@ def resume(argument: str, options: RunOptions) -> int:
     """Continue a run from its directory alone and return the exit code."""
     found, shown = find_run(argument)
     submission = read_submission(found)
+    options = _joining(options, partial(_note, console()))
     if submission.without_ray and not options.address:
         options = replace(options, without_ray=True)
     if options.overrides:
@@ -208,10 +226,15 @@ def resume(argument: str, options: RunOptions) -> int:
 
 
 def run_again(shown: str, submission: Submission, options: RunOptions) -> int:
-    """Continue a run with further overrides, which need the recipe's text again."""
+    """Continue a run with further overrides, which need the recipe's text again: as it was submitted, else as it is."""
     overrides = (*submission.overrides, *options.overrides)
     again = replace(options, run_dir=shown, overrides=overrides, cache=options.cache or submission.cache)
-    return run(submission.file, again)
+    return run(submission.file if is_file(Path(submission.file)) else submission.origin or submission.file, again)
+
+
+def _joining(options: RunOptions, tell: Callable[[str], None]) -> RunOptions:
+    """Return options that say which cluster to join where this is the command of a job of Ray."""
+    return options if options.without_ray else replace(options, address=joined_address(options.address, tell))
 
 
 def _note(console: Console, line: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 
 from launcher.cli.detach import detach
+from launcher.cli.in_ray_job import outside_package
 from launcher.cli.queue import Sight
 from launcher.cli.run import RunOptions
 from launcher.cli.status import status_fields
@@ -33,4 +34,5 @@ def start(act: Callable[[], int], run_dir: Callable[[], str], *, detached: bool,
 
 def run_dir_of(recipe: str, options: RunOptions) -> str:
     """Return the directory of a recipe's run, as the person knows it."""
-    return options.run_dir or default_run_dir(load_recipe(recipe, options.overrides).recipe.name)
+    said = options.run_dir or default_run_dir(load_recipe(recipe, options.overrides).recipe.name)
+    return outside_package(said, lambda _: None)

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from launcher.cli.find_run import find_run, run_folders
+from launcher.cli.find_run import find_run, run_urls
 from launcher.cli.following import follow
 from launcher.cli.presence import Presence
 from launcher.cli.queue import Sight, brief, fields, sentence, sight, sights, state_with
@@ -79,17 +79,8 @@ def _print(run: RunDir, shown: str, fold: RunFold, holder: Claim | None, seen: S
         console.print(f"job       {told.removeprefix('job ')}", highlight=False, markup=False, soft_wrap=True)
     if alive or fold.last_time:
         console.print(_heard(fold, holder, now), highlight=False)
-    console.print(f"next      {_next(run, shown, fold, seen, alive=alive)}", highlight=False, soft_wrap=True)
-
-
-def _next(run: RunDir, shown: str, fold: RunFold, seen: Sight, *, alive: bool) -> str:
-    goes_on, finished = alive or seen.live, fold.status(alive=False).state == "finished"
-    if seen.record is None or seen.trouble or goes_on or finished:
-        return next_command(run, shown, fold, alive=goes_on)
-    # Not `launcher resume`, which would train on the machine that people log in to.
-    log = f"{shown}/{RunDir.SLURM_LOG.replace('%j', seen.record.job)}"
-    logs = f"less {log}    " if Path(log).exists() else ""
-    return f"{logs}the same `launcher submit` or sbatch command {'goes on' if fold.attempt else 'starts it'}"
+    goes_on = alive or (seen.live and not seen.needless)
+    console.print(f"next      {next_command(run, shown, fold, alive=goes_on)}", highlight=False, soft_wrap=True)
 
 
 def _heard(fold: RunFold, holder: Claim | None, now: float) -> str:
@@ -117,15 +108,15 @@ def _print_changes(run: RunDir) -> None:
 
 def ls(directory: str | None, *, as_json: bool) -> None:
     """Print a line for each run at and below a directory, runs/ by default."""
-    root = Path(directory or "runs")
-    if directory is not None and not root.is_dir():
+    root = directory or "runs"
+    if directory is not None and "://" not in root and not Path(root).is_dir():
         raise UserError(f"{directory}: no such directory; `launcher ls` lists what is below runs/")
-    folders = run_folders(root)
+    folders = run_urls(root)
     holders = living_holders([RunDir(folder) for folder in folders], _tell)
     jobs = sights([RunDir(folder) for folder in folders])
     if trouble := next((seen.trouble for seen in jobs if seen.trouble), ""):
         _tell(f"the queue is not known ({trouble}); this is what the runs' files say")
-    found = {str(folder): (status_of(RunDir(folder), RunFold(read_journal(RunDir(folder))), holder, seen), seen)
+    found = {folder: (status_of(RunDir(folder), RunFold(read_journal(RunDir(folder))), holder, seen), seen)
              for folder, holder, seen in zip(folders, holders, jobs, strict=True)}
     if as_json:
         rows = [{"run_dir": folder, **known.model_dump(mode="json"), "job": fields(seen)}
@@ -135,7 +126,7 @@ def ls(directory: str | None, *, as_json: bool) -> None:
         Console(file=sys.stdout).print(_table(found))
         sys.stdout.write(f"next: launcher status {next(iter(found))}\n")
     else:
-        sys.stdout.write(f"no runs under {root}/\nnext: launcher run quickstart\n")
+        sys.stdout.write(f"no runs under {root.rstrip('/')}/\nnext: launcher run quickstart\n")
 
 
 def _table(found: dict[str, tuple[RunStatus, Sight]]) -> Table:

@@ -1,8 +1,8 @@
-"""What `launcher stop` does about a run's jobs in Slurm's queue: none of them may start later.
+"""What `launcher stop` does about a run's jobs, in Slurm's queue or on a Ray cluster: none of them may start later.
 
 Decides that a job which waits is cancelled, one whose run was asked to stop ends by itself, and one that has nodes
-while nobody holds the run is cancelled too: Ray is just coming up, or going. Nothing is asked of Slurm about a run that
-never had a job.
+while nobody holds the run is cancelled too: Ray or the run is just coming up, or going. Nothing is asked about a run
+that never had a job.
 """
 
 import time
@@ -11,7 +11,6 @@ from contextlib import suppress
 
 from launcher.cli.queue import Sight, sentence, sight
 from launcher.core.errors import PlatformError
-from launcher.platforms.slurm_client import cancel
 from launcher.storage.jobs import record_stopped
 from launcher.storage.run_dir import RunDir
 
@@ -39,13 +38,13 @@ class JobStop:
             return
         seen = self._before if self._before.trouble else sight(self._run)
         if seen.trouble:
-            self._tell(f"{sentence(seen)}. If it still waits, `scancel {self._before.record.job}` cancels it")
+            self._tell(f"{sentence(seen)}. If it still waits, `{seen.cancelling(self._before.record.job)}` cancels it")
             return
         self._cancel_waiting(seen)
         if not _has_nodes(seen) or held:
             return
         if not asked and seen.job is not None and seen.job.state != "COMPLETING":
-            self._cancel(seen.job.job, f"{sentence(seen)}, and the run has not begun there")
+            self._cancel(seen, seen.job.job, f"{sentence(seen)}, and the run has not begun there")
         if wait:
             self._cancel_waiting(self._when_it_has_left())
 
@@ -59,11 +58,11 @@ class JobStop:
     def _cancel_waiting(self, seen: Sight) -> None:
         for job in seen.waiting:
             said = sentence(seen) if seen.job is not None and seen.job.job == job else f"job {job} waits in the queue"
-            self._cancel(job, said)
+            self._cancel(seen, job, said)
 
-    def _cancel(self, job: str, said: str) -> None:
+    def _cancel(self, seen: Sight, job: str, said: str) -> None:
         try:
-            cancel(job)
+            seen.cancel(job)
         except PlatformError as error:
             raise PlatformError(f"{said}; it could not be cancelled, so it may still start: {error}") from None
         self.cancelled = True

@@ -6,7 +6,7 @@ come of that is `platforms.sbatch`; what is printed is `cli.submit`.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +19,7 @@ from launcher.cli.preparing import data_of
 from launcher.core.errors import PlatformError, UserError
 from launcher.core.recipe_running import SlurmOptions
 from launcher.core.recovery import left_out
+from launcher.core.run_plan import RunPlan
 from launcher.core.source_index import Prepared
 from launcher.data.cache import ENVIRONMENT, cache_store, cache_url
 from launcher.data.model_files import model_folder
@@ -32,7 +33,7 @@ from launcher.storage.journal import read_journal
 from launcher.storage.lock import refuse_held
 from launcher.storage.recipes import LoadedRecipe, load_recipe
 from launcher.storage.run_dir import RunDir, default_run_dir
-from launcher.storage.run_start import last_end
+from launcher.storage.run_start import change_of, last_end, read_submission
 from launcher.storage.shipped import shipped
 from launcher.storage.submitting import Snapshot, snapshot_of
 
@@ -70,7 +71,8 @@ class Run:
     def of(cls, recipe: str, options: SubmitOptions) -> Self:
         """Return the run of a recipe. Raises RecipeInvalid."""
         loaded = load_recipe(recipe, options.overrides)
-        loaded.require_data()
+        if options.prepare:
+            loaded.require_data()
         return cls(loaded, (options.run_dir or "").rstrip("/") or default_run_dir(loaded.recipe.name))
 
     @property
@@ -97,9 +99,18 @@ class Run:
         ended = last_end(self.directory)
         return ended is not None and ended.outcome == "finished"
 
-    def refuse_held(self) -> None:
-        """Raise UserError if somebody works on the run now."""
-        refuse_held(self.directory)
+    def nothing_to_do(self, made: RunPlan | None = None) -> bool:
+        """Return whether the run has finished and nothing more is asked for, as far as is known without (and with) the
+        plan that is `made` of the recipe. Raises PlanChanged if something else is asked for."""
+        if not self.finished():
+            return False
+        if self.loaded.recipe == read_submission(self.directory).recipe:
+            return True
+        return made is not None and change_of(self.directory, made) is None
+
+    def refuse_held(self, tell: Callable[[str], None]) -> None:
+        """Raise UserError if somebody works on the run now; `tell` gets a line if it takes time to find out."""
+        refuse_held(self.directory, tell)
 
     def prepare(self, cache: str, console: Console) -> Prepared:
         """Fetch model and tokenizer, and prepare the data. Raises UserError for what cannot be had."""
@@ -126,12 +137,16 @@ class Job:
             raise UserError("--run-dir is for one run; those of an array have their recipes' names under runs/")
         if len(recipes) > 1 and options.chain > 1:
             raise UserError("--chain is for one run: a link would wait for all tasks of an array")
+        if options.run_dir and "://" in options.run_dir:
+            # Its copies and its log would lie in a folder that only this machine takes for the run's.
+            raise UserError(f"--run-dir {options.run_dir}: a run on Slurm is in a directory that all nodes see, "
+                            "in this version; give a path")
         script = shipped("slurm", SCRIPT)
         if script is None:
             raise PlatformError(f"slurm/{SCRIPT} is not where launcher is installed; install it again")
         runs = tuple(Run.of(recipe, options) for recipe in recipes)
         _refuse_unlike(runs, options)
-        return cls(runs, options, _site(runs[0].loaded, options.site), script)
+        return cls(runs, options, _site_of(runs, options), script)
 
     def snapshots(self, prepared: Sequence[Prepared | None]) -> list[Snapshot]:
         """Return what is copied for each run, whose data was prepared or not."""
@@ -176,7 +191,9 @@ class Job:
 
     @cached_property
     def left_out(self) -> tuple[str, ...]:
-        """Return nodes of the cluster that have failed a run too often."""
+        """Return nodes of the cluster that have failed a run too often, and are not to be had."""
+        if "exclude" in _slurm(self.runs[0]).extra:
+            return ()
         struck = frozenset[str]().union(*(left_out(read_journal(run.directory)) for run in self.runs))
         if struck:
             # A run may have begun on machines that this Slurm does not know, and would not take the names of.
@@ -217,6 +234,15 @@ def _refuse_unlike(runs: Sequence[Run], options: SubmitOptions) -> None:
         if (_slurm(run), _size(run, options)) != (_slurm(first), _size(first, options)):
             raise UserError(f"tasks of one array are alike for Slurm, and the recipes {first.name} and {run.name} ask "
                             "for other nodes or say other things under slurm; submit them one by one")
+
+
+def _site_of(runs: Sequence[Run], options: SubmitOptions) -> Site | None:
+    """Return the one site of all runs. Raises UserError if they have several."""
+    sites = [_site(run.loaded, options.site) for run in runs]
+    if len(files := sorted({"none" if site is None else str(site.file) for site in sites})) > 1:
+        raise UserError(f"tasks of one array have one site file, and these recipes name {', '.join(files)}; say which "
+                        "with --site")
+    return sites[0]
 
 
 def _site(loaded: LoadedRecipe, option: str | None) -> Site | None:

@@ -40,20 +40,32 @@ def submit(recipes: Sequence[str], options: SubmitOptions, *, dry_run: bool) -> 
         _describe(job)
         return 0
     os.environ.update(job.site_variables)
-    if not options.overrides and all(run.finished() for run in job.runs):
-        for run in job.runs:
-            print(f"{run.name} is finished already: the model is in {run.shown}/{RunDir.MODEL}\n"
-                  f"next   launcher export {run.shown} OUT    launcher status {run.shown}")
-        return 0
+    if all(run.nothing_to_do() for run in job.runs):
+        return told_finished(job.runs)
     for run in job.runs:
         refuse_queued(run.directory, run.shown)
-        run.refuse_held()
+        run.refuse_held(_note)
     try:
         prepared = [_prepare(run, job) for run in job.runs]
     except KeyboardInterrupt:
         sys.stderr.write("launcher: stopped, nothing was submitted; what is prepared is kept\n")
         return INTERRUPTED
+    if all(data is not None and run.nothing_to_do(plan_of(run.loaded, data))
+           for run, data in zip(job.runs, prepared, strict=True)):
+        return told_finished(job.runs)
     return _submit(job, job.snapshots(prepared))
+
+
+def told_finished(runs: Sequence[Run]) -> int:
+    """Tell that runs have finished, and what to type next; return the exit code."""
+    for run in runs:
+        print(f"{run.name} is finished already: the model is in {run.shown}/{RunDir.MODEL}\n"
+              f"next   launcher export {run.shown} OUT    launcher status {run.shown}")
+    return 0
+
+
+def _note(line: str) -> None:
+    sys.stderr.write(f"launcher: {line}\n")
 
 
 def _prepare(run: Run, job: Job) -> Prepared | None:
@@ -124,7 +136,7 @@ def _tell(job: Job, numbers: Sequence[int], snapshots: Sequence[Snapshot]) -> No
     for task, (run, snapshot) in enumerate(zip(job.runs, snapshots, strict=True)):
         log = run.log.replace("%j", _called(job, number, task))
         print(f"log    {log}\nruns   what is in {run.shown}/{RunDir.SUBMITTED}/{snapshot.name}")
-    for line in dict.fromkeys(line for snapshot in snapshots for line in _copied(snapshot)):
+    for line in dict.fromkeys(line for snapshot in snapshots for line in copied(snapshot)):
         print(f"copied {line}")
     if left := job.left_out:
         print(f"left   {', '.join(left)}: failed this run too often (--set slurm.extra.exclude=false takes all nodes)")
@@ -132,8 +144,8 @@ def _tell(job: Job, numbers: Sequence[int], snapshots: Sequence[Snapshot]) -> No
     print(f"next   launcher status {shown}    launcher logs {shown} -f    launcher stop {shown}")
 
 
-def _copied(snapshot: Snapshot) -> list[str]:
-    """Return what a copy holds, in lines; data and models are never in it."""
+def copied(snapshot: Snapshot) -> list[str]:
+    """Return what a copy holds, in lines; data is in it only where that was asked for, models are never."""
     own = {name: content for name, content in snapshot.contents.items() if not name.startswith(f"{CODE}/")}
     code = [len(content) for name, content in snapshot.contents.items() if name.startswith(f"{CODE}/")]
     lines = [f"{snapshot.described.origins[name]}  {len(content):,} bytes" for name, content in own.items()]
@@ -154,7 +166,7 @@ def _describe(job: Job) -> None:
         print(f"\nsite {job.site.file}, which sets\n{' '.join(job.site.settings) or 'nothing'}")
     for run, snapshot, data in zip(job.runs, snapshots, prepared, strict=True):
         print(f"\nwould be copied to {snapshot.folder(run.directory).parent} (data and models are not)")
-        print("\n".join(_copied(snapshot)) + "\n")
+        print("\n".join(copied(snapshot)) + "\n")
         print_plan(plan_of(run.loaded, data), run.loaded.recipe, job.options.workers)
         print(_data_line(job.options, data))
     if left := job.left_out:

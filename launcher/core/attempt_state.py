@@ -75,6 +75,10 @@ class Observation:
     """An attempt that began now would have more workers than this one."""
     leaving: tuple[tuple[str, float | None], ...] = ()
     """Nodes of this attempt that will be taken away, with the deadline in UTC seconds where one is known."""
+    noticed: frozenset[str] = frozenset()
+    """Those of them of which their cloud says so."""
+    nothing_left: bool = False
+    """And no other node is there."""
     present: Present | None = None
     """The run as it is: what a remedy may change."""
 

@@ -12,7 +12,7 @@ from launcher.core.document import Document
 from launcher.core.failure import FailureKind
 
 StopReason = Literal["preemption", "time_limit", "signal", "stop_command", "drain", "node_loss", "orphaned",
-                     "controller"]
+                     "controller", "spot_notice"]
 Outcome = Literal["finished", "failed", "yielded", "refused"]
 CheckpointKind = Literal["periodic", "stage", "drain", "best", "permanent", "final"]
 Phase = Literal["loading", "data", "forward", "step", "saving", "evaluating", "exporting"]
@@ -183,6 +183,17 @@ class StopRequested(Event):
     reason: StopReason
     deadline: float | None
     """UTC seconds; None: as soon as it can be done well."""
+
+
+class SpotNoticed(Event):
+    """The cloud says something of a node's machine."""
+
+    event: Literal["spot_notice"] = "spot_notice"
+    node: str
+    notice: str
+    """In the cloud's word, or what is wrong with asking it."""
+    deadline: float | None
+    """UTC seconds, when the machine is taken away; None: this is only noted."""
 
 
 class AttemptEnded(Event):

@@ -2,7 +2,7 @@
 
 Decides when workers get their orders, when an attempt counts as running, when it is stopped, and when the next one
 begins. Carrying the actions out is `orchestration.controller`; what is new in an observation is `core.progress`;
-whether a failure is worth another attempt is `core.recovery`.
+whether a failure is worth another attempt is `core.recovery`; nodes that go are `core.making_way`.
 """
 
 from dataclasses import replace
@@ -39,6 +39,7 @@ from launcher.core.attempt_state import (
 from launcher.core.errors import FINISHED, YIELDED
 from launcher.core.failure import FailureKind, WorkerFailure
 from launcher.core.failure_report import causes, is_echo
+from launcher.core.making_way import make_way, until
 from launcher.core.progress import learn
 from launcher.core.recovery import Again, decision, trouble_of
 from launcher.core.remedies import answer
@@ -140,12 +141,12 @@ def _move_on(state: State, seen: Observation, patience: Patience) -> Transition:
             return _running(state, seen, patience)
         case Draining(progress, _, "again") if seen.stop is not None:
             # They are stopping already; only what follows is another thing now.
-            return Transition(Draining(progress, _until(seen.stop, seen.now, patience)),
+            return Transition(Draining(progress, until(seen.stop, seen.now, patience)),
                               (Record(seen.stop), Drain(seen.stop)))
-        case Draining(progress, until) if seen.stop and seen.stop.deadline and (
-                (nearer := _until(seen.stop, seen.now, patience)) < until):
+        case Draining(progress, end) if seen.stop and seen.stop.deadline and (
+                (nearer := until(seen.stop, seen.now, patience)) < end):
             return Transition(replace(state, until=nearer), (Record(seen.stop), Drain(seen.stop)))
-        case Draining(progress, until) if seen.now > until:
+        case Draining(progress, end) if seen.now > end:
             return _late(state, seen, patience)
         case _:
             return Transition(state)
@@ -168,10 +169,10 @@ def _running(state: Running, seen: Observation, patience: Patience) -> Transitio
     """Judge steady training: whether to stop, to leave nodes, to take some in, to make standbys ready."""
     progress = state.progress
     if seen.stop is not None:
-        return Transition(Draining(progress, _until(seen.stop, seen.now, patience)),
+        return Transition(Draining(progress, until(seen.stop, seen.now, patience)),
                           (Record(seen.stop), Drain(seen.stop)))
     if seen.leaving:
-        return _make_way(progress, seen, patience)
+        return make_way(progress, seen, patience)
     if progress.room_since is not None and seen.now - progress.room_since >= patience.grow_s:
         request = events.StopRequested(reason="controller", deadline=None)
         grow = events.Decision(decision="grow", reason="more nodes are there; the run saves and goes on with them")
@@ -181,21 +182,6 @@ def _running(state: Running, seen: Observation, patience: Patience) -> Transitio
     if not progress.warmed and progress.steps_here >= 2 and left > patience.warm_s:
         return Transition(Running(replace(progress, warmed=True)), (WarmStandbys(),))
     return Transition(state)
-
-
-def _until(request: events.StopRequested, now: float, patience: Patience) -> float:
-    """Return how long to wait for workers to save: what is left of the deadline when they have been ended too."""
-    return now + patience.drain_s if request.deadline is None else request.deadline - patience.leave_s
-
-
-def _make_way(progress: Progress, seen: Observation, patience: Patience) -> Transition:
-    """Stop on nodes that will be taken away, save, and go on without them."""
-    deadline = min((when for _, when in seen.leaving if when is not None), default=None)
-    names = frozenset(name for name, _ in seen.leaving)
-    reason = f"{', '.join(sorted(names))} will be taken away; the run saves and goes on without"
-    request = events.StopRequested(reason="drain", deadline=deadline)
-    return Transition(Draining(progress, _until(request, seen.now, patience), "again", names),
-                      (Record(events.Decision(decision="leave nodes", reason=reason)), Drain(request)))
 
 
 def _late(state: Draining, seen: Observation, patience: Patience) -> Transition:

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
 
 from launcher.core.document import Document
 from launcher.core.quantities import Seconds
+from launcher.core.spot_notice import SpotWish
 
 
 class CheckpointPolicy(Document):
@@ -80,6 +81,10 @@ class ClusterWish(Document):
     """Further machines of the cluster kept ready, with workers that have imported everything, for when one is lost."""
     threads: int | None = Field(default=None, ge=1)
     """CPU threads of each worker. Default: cores of the node over its workers, at least 1."""
+    spot: SpotWish | None = None
+    """Whose metadata service each node asks whether its machine will be taken away: aws, gcp, azure or none. Such a
+    node is left in time; where no other is there, the run saves and yields. Default: what LAUNCHER_SPOT says on the
+    node, else none."""
 
 
 SUBMITS = frozenset({"array", "chdir", "export", "export-file", "job-name", "output", "parsable", "test-only", "wait",

@@ -4,6 +4,7 @@ import errno
 import os
 
 from launcher.core.errors import UserError
+from launcher.storage.run_dir import RunDir
 from launcher.storage.store import Store, open_store
 from launcher.storage.typed_paths import is_folder, typed_path
 
@@ -11,9 +12,10 @@ ENVIRONMENT = "LAUNCHER_CACHE"
 DEFAULT = "~/.cache/launcher"
 
 
-def cache_store(option: str | None) -> Store:
-    """Return the cache, made if it is not there: at `--cache`, else `$LAUNCHER_CACHE`, else `~/.cache/launcher`."""
-    url = _url(option)
+def cache_store(option: str | None, run_dir: str = "") -> Store:
+    """Return the cache, made if it is not there: at `--cache`, else `$LAUNCHER_CACHE`, else in the run's own
+    directory where that is in an object store, since nodes may see nothing else, else `~/.cache/launcher`."""
+    url = _url(option, run_dir)
     if "://" in url:
         return open_store(url)
     path = typed_path(url)
@@ -39,5 +41,6 @@ def cache_there(option: str | None) -> Store | None:
     return cache_store(option) if "://" in url or is_folder(typed_path(url)) else None
 
 
-def _url(option: str | None) -> str:
-    return option or os.environ.get(ENVIRONMENT) or DEFAULT
+def _url(option: str | None, run_dir: str = "") -> str:
+    own = f"{run_dir.rstrip('/')}/{RunDir.CACHE}" if "://" in run_dir else DEFAULT
+    return option or os.environ.get(ENVIRONMENT) or own

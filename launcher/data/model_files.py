@@ -1,16 +1,21 @@
-"""Where a model's files are: a local directory, or the Hugging Face hub's cache, filled when needed.
+"""Where a model's files are: a local directory, the Hugging Face hub's cache, filled when needed, or an object store.
 
 Decides which files are fetched and whether what lies in the hub's cache is enough. Reading them is `data.tokenizer`
-and `runtime.weights`.
+and `runtime.weights`; of weights in an object store each rank reads its parts from there.
 """
 
 import json
+import os
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from launcher.core.document import fingerprint
 from launcher.core.errors import UserError
 from launcher.data.hashes import hash_of
+from launcher.storage.files import write_atomic
+from launcher.storage.node_folder import node_folder
+from launcher.storage.sources import FileSource, ObjectSource, Source
+from launcher.storage.store import Store, open_store
 from launcher.storage.typed_paths import is_folder, typed_path
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
@@ -25,9 +30,12 @@ WEIGHT_INDEX = "model.safetensors.index.json"
 def model_folder(path: str, *, weights: bool) -> Path:
     """Return a folder with a model's configuration and tokenizer, and its safetensors files if `weights`.
 
-    `path` is a directory or a hub id. Files in the hub's cache are used without asking the network. Raises UserError
-    when there is no such directory, or the hub has no such model or cannot be reached.
+    `path` is a directory, a hub id or a URL. Files in the hub's cache are used without asking the network. Of a URL
+    nothing but small files is fetched: see `weight_sources`. Raises UserError when there is no such directory, or the
+    hub has no such model or cannot be reached.
     """
+    if "://" in path:
+        return _fetched(path, weights)
     folder = typed_path(path)
     if is_folder(folder):
         return _checked(folder, path, weights)
@@ -42,23 +50,57 @@ def model_folder(path: str, *, weights: bool) -> Path:
     return _checked(fetched, path, weights)
 
 
-def base_fingerprint(folder: Path) -> str:
+def weight_sources(path: str) -> list[Source]:
+    """Return a model's safetensors files, wherever they lie, by name. Raises as `model_folder` does."""
+    folder = model_folder(path, weights=True)
+    if "://" not in path:
+        return [FileSource(file) for file in sorted(folder.glob("*.safetensors"))]
+    store = open_store(path)
+    return [ObjectSource(store, key) for key in _weight_keys(store)]
+
+
+def whole_model_folder(path: str) -> Path:
+    """Return a folder with everything of a model, weights of an object store fetched as well."""
+    folder = model_folder(path, weights=True)
+    if "://" in path:
+        store = open_store(path)
+        for key in _weight_keys(store):
+            link = folder / f".{key}.{os.getpid()}"
+            link.symlink_to(store.local(key))
+            link.replace(folder / key)
+    return folder
+
+
+def base_fingerprint(path: str) -> str:
     """Return what a model's files are known by: their configuration, sizes, headers and samples of their weights.
 
     Adapters are saved without their base, which is too large to be read whole at every start.
     """
-    parts: list[object] = [(folder / "config.json").read_text()]
-    for file in sorted(folder.glob("*.safetensors")):
-        size = file.stat().st_size
-        with file.open("rb") as opened:
-            samples = [_sample(opened, offset) for offset in (0, size // 3, 2 * size // 3, max(0, size - SAMPLE))]
-        parts.append([file.name, size, samples])
+    parts: list[object] = [(model_folder(path, weights=True) / "config.json").read_text()]
+    for file in weight_sources(path):
+        size = file.size()
+        samples = file.read((offset, SAMPLE) for offset in (0, size // 3, 2 * size // 3, max(0, size - SAMPLE)))
+        parts.append([file.name, size, [hash_of([sample]) for sample in samples]])
     return fingerprint(*parts)
 
 
-def _sample(file: BinaryIO, offset: int) -> str:
-    file.seek(offset)
-    return hash_of([file.read(SAMPLE)])
+def _fetched(url: str, weights: bool) -> Path:
+    """Return a folder on this node with the small files of a model in an object store."""
+    store, name = open_store(url), url.rstrip("/").rpartition("/")[2]
+    folder = node_folder() / "models" / f"{name}-{fingerprint(url)[:12]}"
+    for key in (*CONFIG_FILES, *TOKENIZER_FILES):
+        with suppress(KeyError):
+            write_atomic(folder / key, (store.get(key),), durable=False)
+    missing = "*.safetensors file" if weights and not _weight_keys(store) else _missing(folder, weights=False)
+    missing = "config.json" if weights and not (folder / "config.json").is_file() else missing
+    if missing:
+        raise UserError(f"{url}: has no {missing}; models are read from Hugging Face directories with config.json, "
+                        "tokenizer.json and safetensors files")
+    return folder
+
+
+def _weight_keys(store: Store) -> list[str]:
+    return [key for key in store.list() if key.endswith(".safetensors") and "/" not in key]
 
 
 def _checked(folder: Path, path: str, weights: bool) -> Path:

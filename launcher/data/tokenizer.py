@@ -51,6 +51,9 @@ def stored_tokenizer(store: Store, fingerprint: str) -> "PreTrainedTokenizerFast
 
 def stored_folder(store: Store, fingerprint: str) -> Path:
     """Return the folder of a tokenizer in the cache."""
+    # All of them: a copy on this node has what was asked for, and no more.
+    for key in store.list(f"tokenizer/{fingerprint}/"):
+        store.local(key)
     return store.local(f"tokenizer/{fingerprint}/tokenizer.json").parent
 
 

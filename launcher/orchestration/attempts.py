@@ -29,6 +29,7 @@ from launcher.orchestration.requests import Go, Requests
 from launcher.orchestration.startup import Stopwatch
 from launcher.storage.amendments import add_amendment, restore_skips
 from launcher.storage.checkpoints import Checkpoints
+from launcher.storage.growing import Mirror
 from launcher.storage.journal import Journal, read_journal
 from launcher.storage.process_id import ProcessId, process_id
 from launcher.storage.run_dir import RunDir
@@ -60,6 +61,8 @@ class Attempts:
     def __init__(self, go: Go, placement: Placement, requests: Requests) -> None:
         self.go, self.placement, self._requests = go, placement, requests
         self.run = RunDir(go.run_dir)
+        self.run.working = True
+        self._mirror = Mirror(self.run, [self.run.JOURNAL]) if self.run.remote else None
         self.journal = Journal(self.run, go.attempt)
         """Of the present attempt."""
         self.history, self.past = History(), Past()
@@ -72,7 +75,7 @@ class Attempts:
             self.halve(rows)
         # The standbys started with this process, long before there was a stopwatch.
         self._stopwatch.begin("imports", process_id().began())
-        _append_output(self.run.attempt_path(go.attempt, "controller.log"))
+        self._begin_log(go.attempt)
 
     def open(self) -> None:
         """Journal that the run goes on."""
@@ -94,17 +97,27 @@ class Attempts:
         first = self._stopwatch is not None
         stopwatch = self._stopwatch or Stopwatch(now, {})
         number = self.go.attempt if first else next_attempt(self.run)
-        agents, placed = self.placement.place(Wanted(self.go, number, without, self._old), stopwatch)
+        try:
+            agents, placed = self.placement.place(Wanted(self.go, number, without, self._old), stopwatch)
+        finally:
+            self.record_notices()
         if not first:
             self.journal = self.journal.next(number)
-            _append_output(self.run.attempt_path(number, "controller.log"))
+            self._begin_log(number)
         self._stopwatch = None
         resume = self._newest(number)
         placed = placed.model_copy(update={"resume": resume, "plan": self.go.plan.chain()})
         self._placed = placed
         self.run.store.put(self.run.attempt_key(number, "attempt.json"), placed.to_json().encode())
         self.run.store.put(self.run.attempt_key(number, "cluster.json"), placed.cluster.to_json().encode())
-        return Attempt(Gang(agents, placed), self._orders(placed), placed, self.journal, stopwatch, self.go.token)
+        gang = Gang(agents, placed)
+        gang.bring_logs(self.run)
+        return Attempt(gang, self._orders(placed), placed, self.journal, stopwatch, self.go.token)
+
+    def record_notices(self) -> None:
+        """Journal what clouds have said of the machines."""
+        for notice in self.placement.noticed():
+            self.record(notice)
 
     def present(self, *, failing: bool) -> Present | None:
         """Return the run as it is. Its checkpoints are looked for only when something fails: that asks the storage."""
@@ -131,6 +144,18 @@ class Attempts:
     def ended(self, places: Iterable[WorkerPlace]) -> None:
         """Remember which workers an attempt had: whatever is left of them goes before the next one starts."""
         self._old = _by_node(places)
+
+    def close(self) -> None:
+        """Make the journal durable, and bring it to where the run is."""
+        self.journal.close()
+        if self._mirror is not None:
+            self._mirror.close()
+
+    def _begin_log(self, attempt: int) -> None:
+        """Let everything this process prints from here on stand in the attempt's log."""
+        _append_output(self.run.attempt_path(attempt, "controller.log"))
+        if self._mirror is not None:
+            self._mirror.take(*(self.run.attempt_key(attempt, name) for name in ("controller.log", "journal.jsonl")))
 
     def _learn(self, event: Mapping[str, Any]) -> None:
         self.history, self.past = self.history.add(event), self.past.add(event)

@@ -15,13 +15,15 @@ from typing import TypeVar
 from launcher.core.attempt import AttemptPlan, Cluster, Node
 from launcher.core.attempt_planning import plan_attempt
 from launcher.core.errors import PlatformError, Unplannable
+from launcher.core.events import SpotNoticed, StopRequested
 from launcher.orchestration import ray_cluster
 from launcher.orchestration.gang import AgentLost
 from launcher.orchestration.node_agent import Agent
 from launcher.orchestration.placement import PlacementLost, Surroundings, Wanted, bring_up, heed
-from launcher.orchestration.ray_agent import RemoteAgent
+from launcher.orchestration.ray_agent import RemoteAgent, ask_all
 from launcher.orchestration.requests import Requests
 from launcher.orchestration.spares import Spares
+from launcher.orchestration.spot_notices import SpotNotices
 from launcher.orchestration.startup import Stopwatch
 from launcher.orchestration.vacancy import Choice, choose, spares, with_room
 from launcher.storage.orphan_grace import ORPHAN_GRACE_S
@@ -42,6 +44,7 @@ class ClusterPlacement:
         self._agents: dict[str, tuple[RemoteAgent, Mapping[str, float]]] = {}
         """By node id, with what each takes of the node."""
         self._spares = Spares(self._agent_on)
+        self._notices = SpotNotices()
         self._silent: dict[str, float] = {}
         """By node id, until when those are left out that could not be reached."""
         self._wanted: Wanted | None = None
@@ -73,16 +76,23 @@ class ClusterPlacement:
         """Return which nodes will be taken away, and whether there is room for more workers; keep spares ready."""
         if self._wanted is None or self._placed is None:
             return Surroundings()
-        nodes = self._good(without)
+        there = self._good()
+        nodes = {key: node for key, node in there.items() if node.name not in without}
         could = self._with_room(self._wanted, nodes)
         if count := self._wanted.go.wish.spares:
             used = {*self._ids, *(could.nodes if could else ())}
             wanted = spares(nodes, used, count, self._placed, _answer(ray_cluster.free), {*self._spares})
             self._spares.hold(wanted, self._placed)
-        leaving = _answer(ray_cluster.draining)
+        leaving = self._leaving()
         mine = dict(zip(self._ids, self._placed.cluster.nodes, strict=True))
         return Surroundings(could is not None and could.placed.world_size > self._placed.world_size,
-                            tuple((node.name, leaving[key]) for key, node in mine.items() if key in leaving))
+                            tuple((node.name, leaving[key]) for key, node in mine.items() if key in leaving),
+                            frozenset(node.name for key, node in mine.items() if key in self._notices.leaving()),
+                            nothing_left=not there)
+
+    def noticed(self) -> Sequence[SpotNoticed]:
+        """Return what clouds said of the nodes since this was asked before."""
+        return self._notices.unsaid()
 
     def _choice(self, wanted: Wanted) -> Choice:
         """Return the nodes to use: such as can be reached and have not failed, while those are enough. Raises
@@ -91,12 +101,15 @@ class ClusterPlacement:
         What others hold may be free in a moment: a controller that was lost leaves agents that let their workers save.
         """
         self._silent |= dict.fromkeys(_answer(ray_cluster.silent), time.monotonic() + SILENT_S)
-        nodes, plan = self._good(wanted.without), partial(_plan, wanted)
+        there, plan = self._good(), partial(_plan, wanted)
+        nodes = {key: node for key, node in there.items() if node.name not in wanted.without}
+        if not there:
+            self._yield_if_all_go()
         try:
             whole = choose(nodes, wanted.go.wish.nodes, plan)
         except Unplannable:
             # Better nodes that have failed before than none.
-            nodes = self._good(frozenset())
+            nodes = there
             whole = choose(nodes, wanted.go.wish.nodes, plan)
         until = time.monotonic() + VACATE_S
         while (found := self._with_room(wanted, nodes)) is None or found.placed.world_size < whole.placed.world_size:
@@ -110,15 +123,35 @@ class ClusterPlacement:
         held = {*self._agents, *self._spares}
         return with_room(nodes, wanted.go.wish.nodes, partial(_plan, wanted), _answer(ray_cluster.free), held)
 
-    def _nodes(self, without: frozenset[str]) -> dict[str, Node]:
-        """Return the nodes that are there: those in use first, so that ranks stay where they are."""
-        there = {key: node for key, node in _answer(ray_cluster.live_nodes).items() if node.name not in without}
+    def _good(self) -> dict[str, Node]:
+        """Return the nodes that are there and stay, those in use first, so that ranks stay where they are.
+
+        Such as could not be reached are left out: one without power is there until Ray has noticed.
+        """
+        now, there = time.monotonic(), _answer(ray_cluster.live_nodes)
+        agents = self._spares.agents() | {key: agent for key, (agent, _) in self._agents.items()}
+        ask_all(agents.values())
+        for key, agent in agents.items():
+            if key in there:
+                self._notices.hear(key, there[key].name, agent.told())
+        going = self._notices.leaving()
+        there = {key: node for key, node in there.items() if key not in going and self._silent.get(key, now) <= now}
         return {key: there[key] for key in self._ids if key in there} | there
 
-    def _good(self, without: frozenset[str]) -> dict[str, Node]:
-        """Return those of them that could be reached: one without power is there until Ray has noticed."""
-        now = time.monotonic()
-        return {key: node for key, node in self._nodes(without).items() if self._silent.get(key, now) <= now}
+    def _leaving(self) -> dict[str, float | None]:
+        """Return the nodes that will be taken away, whoever says so, with the earliest deadline."""
+        drained, noticed = _answer(ray_cluster.draining), self._notices.leaving()
+        both = {key: min(known, noticed[key]) for key in noticed if (known := drained.get(key)) is not None}
+        return drained | noticed | both
+
+    def _yield_if_all_go(self) -> None:
+        """Ask for a stop if nodes are there and all of them will be taken away: waiting would bring none. Raises
+        PlacementStopped then."""
+        if leaving := self._leaving():
+            deadlines = [when for when in leaving.values() if when is not None]
+            reason = "spot_notice" if self._notices.leaving() else "drain"
+            self._requests.notice(StopRequested(reason=reason, deadline=min(deadlines, default=None)))
+            heed(self._requests)
 
     def _take(self, choice: Choice) -> None:
         """Have an agent on each node that holds its share. Raises PlatformError with what is missing and where."""
@@ -144,7 +177,8 @@ class ClusterPlacement:
                 raise PlatformError(reason, choice.nodes[key].name) from None
 
     def _agent_on(self, key: str, share: Mapping[str, float]) -> RemoteAgent:
-        return RemoteAgent(key, share, heed=partial(heed, self._requests))
+        assert self._wanted is not None, "an attempt is wanted"
+        return RemoteAgent(key, share, heed=partial(heed, self._requests), spot=self._wanted.go.wish.spot)
 
     def _close(self) -> None:
         self._spares.close()

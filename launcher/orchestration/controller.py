@@ -86,11 +86,13 @@ class Controller:
         gang = self._attempt.gang if self._attempt else None
         if isinstance(state, Running) and now - self._looked >= SURROUNDINGS_S:
             self._around, self._looked = self._attempts.placement.look(self._attempts.history.struck()), now
+            self._attempts.record_notices()
         unplaced, self._unplaced = self._unplaced, None
         return Observation(
             now, gang.look() if gang else (), gang.lost_nodes if gang else (), asked.stop, asked.at_once,
             history=self._attempts.history, past=self._attempts.past, unplaced=unplaced,
-            could_grow=self._around.could_grow, leaving=self._around.leaving,
+            could_grow=self._around.could_grow, leaving=self._around.leaving, noticed=self._around.noticed,
+            nothing_left=self._around.nothing_left,
             present=self._attempts.present(failing=isinstance(state, Failing)))
 
     def _act(self, action: Action) -> None:

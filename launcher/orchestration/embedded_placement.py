@@ -11,12 +11,15 @@ from functools import partial
 from pathlib import Path
 
 from launcher.core.attempt import AttemptPlan
+from launcher.core.events import SpotNoticed
+from launcher.core.spot_notice import SpotWish
 from launcher.orchestration import ray_cluster
 from launcher.orchestration.gang import AgentLost
 from launcher.orchestration.node_agent import Agent, NodeAgent
-from launcher.orchestration.placement import PlacementLost, Surroundings, Wanted, bring_up, heed, settled
-from launcher.orchestration.ray_agent import RemoteAgent
+from launcher.orchestration.placement import PlacementLost, Surroundings, Wanted, bring_up, heed, one_machine, settled
+from launcher.orchestration.ray_agent import RemoteAgent, ask_all
 from launcher.orchestration.requests import Requests
+from launcher.orchestration.spot_notices import SpotNotices
 from launcher.orchestration.startup import Stopwatch
 from launcher.storage.orphan_grace import ORPHAN_GRACE_S
 from launcher.storage.process_id import ProcessId, children, descendants, leave
@@ -35,10 +38,13 @@ class EmbeddedPlacement:
         self._requests, self._cleanup = requests, cleanup
         self._agent: RemoteAgent | None = None
         self._daemons: list[ProcessId] = []
+        self._spot: SpotWish | None = None
+        self._placed: AttemptPlan | None = None
+        self._notices = SpotNotices()
 
     def place(self, wanted: Wanted, stopwatch: Stopwatch) -> tuple[Sequence[Agent], AttemptPlan]:
         """Start an attempt's workers, and Ray before the first."""
-        placed = settled(wanted)
+        placed, self._spot = settled(wanted), wanted.go.wish.spot
         old = [process for processes in wanted.old.values() for process in processes]
         if self._agent is None:
             leave(old, ORPHAN_GRACE_S)
@@ -47,11 +53,17 @@ class EmbeddedPlacement:
             with stopwatch.phase("agents"):
                 self._start(placed, old)
         assert self._agent is not None, "begun above"
+        self._placed = placed
         return [self._agent], placed
 
     def look(self, without: frozenset[str]) -> Surroundings:
-        """Return that nothing ever changes here."""
-        return Surroundings()
+        """Return whether this machine will be taken away; nothing else ever changes here."""
+        ask_all([self._agent] if self._agent else [])
+        return one_machine(self._notices, self._placed, self._agent.told() if self._agent else None)
+
+    def noticed(self) -> Sequence[SpotNoticed]:
+        """Return what this machine's cloud said of it since this was asked before."""
+        return self._notices.unsaid()
 
     def _begin(self, placed: AttemptPlan, stopwatch: Stopwatch) -> None:
         workers = {process.pid for process in self._standbys.processes()}
@@ -76,7 +88,8 @@ class EmbeddedPlacement:
         """Start the node's agent, and write down what would have to be ended by pid. Raises PlacementLost."""
         try:
             node = next(iter(ray_cluster.live_nodes()))
-            self._agent = RemoteAgent(node, EMBEDDED, self._scratch, heed=partial(heed, self._requests))
+            self._agent = RemoteAgent(node, EMBEDDED, self._scratch, heed=partial(heed, self._requests),
+                                      spot=self._spot)
             process = self._agent.ready(AGENT_S)
         except PlacementLost:
             raise

@@ -14,6 +14,7 @@ from launcher.core.errors import PlatformError
 from launcher.core.events import WorkerPlace
 from launcher.orchestration.node_agent import Agent, SlotReport
 from launcher.storage.process_id import ProcessId
+from launcher.storage.run_dir import RunDir, rank_files
 
 Answer = TypeVar("Answer")
 
@@ -59,6 +60,15 @@ class Gang:
             if mine:
                 self._ask(node, partial(_deliver, letter, mine), None)
 
+    def bring_logs(self, run: RunDir) -> None:
+        """Let every agent bring the logs of its ranks along to a run that is in an object store."""
+        if not run.remote:
+            return
+        for node in range(len(self._agents)):
+            keys = [run.attempt_key(self._attempt.attempt, name) for place in self._attempt.ranks if place.node == node
+                    for name in rank_files(place.rank)]
+            self._ask(node, partial(_bring, run.url, keys), None)
+
     def warm(self) -> None:
         """Make workers for the next attempt ready on all nodes."""
         self._ask_all(lambda agent: agent.warm(), None)
@@ -96,6 +106,10 @@ class Gang:
 
     def _node_name(self, node: int) -> str:
         return self._attempt.cluster.nodes[node].name
+
+
+def _bring(run_dir: str, keys: Sequence[str], agent: Agent) -> None:
+    agent.bring(run_dir, keys)
 
 
 def _deliver(letter: str, contents: Mapping[int, dict[str, Any]], agent: Agent) -> None:

@@ -94,7 +94,7 @@ def work(go: Go, requests: Requests, placement: Placement, scratch: Path) -> int
     except Exception as error:
         return _record_breakdown(attempts, error)
     finally:
-        attempts.journal.close()
+        attempts.close()
         keep_unsaid(scratch, attempts.journal.unsaid)
 
 

@@ -12,8 +12,10 @@ from launcher.core.document import Document
 from launcher.core.pace import Pulse
 from launcher.orchestration.agent_folder import AgentFolder, sweep
 from launcher.orchestration.worker_process import WorkerProcess, end_workers, worker_environment
+from launcher.storage.growing import Mirror
 from launcher.storage.orphan_grace import ORPHAN_GRACE_S
 from launcher.storage.process_id import ProcessId, leave
+from launcher.storage.run_dir import RunDir
 
 
 class SlotReport(Document):
@@ -46,6 +48,10 @@ class Agent(Protocol):
         """Make as many workers ready for the attempt after this one."""
         ...
 
+    def bring(self, run_dir: str, keys: Sequence[str]) -> None:
+        """Bring files that workers here write for a run in an object store along to it, as they grow."""
+        ...
+
     def dump_stacks(self) -> None:
         """Let every worker that can write down where its threads are."""
         ...
@@ -67,6 +73,7 @@ class NodeAgent:
         self._workers: dict[int, WorkerProcess] = {}
         self._standbys: dict[int, WorkerProcess] = {}
         self._kind = (1, "cpu")
+        self._mirror: Mirror | None = None
 
     def start(self, slots: int, threads: int, device: str, old: Sequence[ProcessId] = ()) -> list[str]:
         """Start one worker per slot, from standbys where there are some; return their mailboxes.
@@ -141,6 +148,12 @@ class NodeAgent:
         """Return what is new of all workers."""
         return [self._look(slot, worker) for slot, worker in self._workers.items()]
 
+    def bring(self, run_dir: str, keys: Sequence[str]) -> None:
+        """Bring these files of a run along to its store."""
+        if self._mirror is None:
+            self._mirror = Mirror(RunDir(run_dir))
+        self._mirror.take(*keys)
+
     def dump_stacks(self) -> None:
         """Let every worker that can write down where its threads are."""
         for worker in self._workers.values():
@@ -157,6 +170,8 @@ class NodeAgent:
         """End what is left, at once, and remove what this agent made."""
         self.end(0.0)
         self._end_standbys()
+        if self._mirror is not None:
+            self._mirror.close()
         if self._own is not None:
             self._own.remove()
 

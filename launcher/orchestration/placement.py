@@ -5,14 +5,19 @@ Decides nothing about a run: which nodes to leave out and when to begin is told.
 at nothing meanwhile.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from launcher.core.attempt import AttemptPlan
 from launcher.core.errors import PlatformError
+from launcher.core.events import SpotNoticed
+from launcher.core.spot_notice import Told
 from launcher.orchestration.node_agent import Agent, NodeAgent
 from launcher.orchestration.requests import Go, Requests
+from launcher.orchestration.spot_notices import SpotNotices
+from launcher.orchestration.spot_probe import Probe, begin
 from launcher.orchestration.startup import Stopwatch
 from launcher.storage.orphan_grace import ORPHAN_GRACE_S
 from launcher.storage.process_id import ProcessId, leave
@@ -62,6 +67,10 @@ class Surroundings:
     """An attempt that began now would have more workers."""
     leaving: tuple[tuple[str, float | None], ...] = ()
     """Nodes in use that will be taken away, with the deadline in UTC seconds."""
+    noticed: frozenset[str] = frozenset()
+    """Those of them of which their cloud says so."""
+    nothing_left: bool = False
+    """And no other node is there."""
 
 
 class Placement(Protocol):
@@ -79,29 +88,48 @@ class Placement(Protocol):
         """Return what is seen of the machines; cheap, but not for every moment."""
         ...
 
+    def noticed(self) -> Sequence[SpotNoticed]:
+        """Return what clouds said of the machines since this was asked before, for the journal."""
+        ...
+
 
 class HerePlacement:
     """Plain worker processes on this machine; the first attempt's were started as standbys."""
 
     def __init__(self, standbys: NodeAgent) -> None:
         self._agent = standbys
-        self._began = False
+        self._placed: AttemptPlan | None = None
+        self._probe: Probe | None = None
+        self._notices = SpotNotices()
 
     def place(self, wanted: Wanted, stopwatch: Stopwatch) -> tuple[Sequence[Agent], AttemptPlan]:
         """Start an attempt's workers."""
         placed = settled(wanted)
         old = [process for processes in wanted.old.values() for process in processes]
         with stopwatch.phase("agents"):
-            if self._began:
+            if self._placed is not None:
                 self._agent.start(placed.world_size, placed.threads, placed.device, old)
             else:
                 leave(old, ORPHAN_GRACE_S)
-        self._began = True
+                self._probe = begin(wanted.go.wish.spot, os.environ)
+        self._placed = placed
         return [self._agent], placed
 
     def look(self, without: frozenset[str]) -> Surroundings:
-        """Return that nothing ever changes here."""
-        return Surroundings()
+        """Return whether this machine will be taken away; nothing else ever changes here."""
+        return one_machine(self._notices, self._placed, self._probe.told if self._probe else None)
+
+    def noticed(self) -> Sequence[SpotNoticed]:
+        """Return what this machine's cloud said of it since this was asked before."""
+        return self._notices.unsaid()
+
+
+def one_machine(notices: SpotNotices, placed: AttemptPlan | None, told: Told | None) -> Surroundings:
+    """Return what is seen where this machine is all there is, and its cloud has told so much."""
+    name = placed.cluster.nodes[0].name if placed else ""
+    notices.hear(name, name, told)
+    leaving = tuple(notices.leaving().items())
+    return Surroundings(leaving=leaving, noticed=frozenset(name for name, _ in leaving), nothing_left=bool(leaving))
 
 
 def settled(wanted: Wanted) -> AttemptPlan:

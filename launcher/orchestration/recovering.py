@@ -4,7 +4,6 @@ Whatever a committed checkpoint proves is journalled before anything goes on fro
 itself, and the last events before it, which the manifest carries.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 from launcher.core.events import CheckpointCommitted
@@ -24,25 +23,28 @@ def journal_unsaid(run: RunDir, checkpoints: Checkpoints, journal: Journal) -> l
         manifest = checkpoints.manifest(step)
     except Damaged:
         return []  # It will be rejected, and tells nothing.
-    # By the moment too: a step that was gone back over is committed a second time.
-    known = {_mark(event) for event in read_journal(run)
-             if event["event"] != "checkpoint_committed" or event["time"] >= manifest.committed_at}
-    unsaid = [event for event in _proven(manifest) if _mark(event) not in known]
-    if all(event["event"] != "checkpoint_committed" for event in unsaid):
+    told = list(read_journal(run))
+    if any(_is_commit_of(manifest, event) for event in told):
         return []
-    return [journal.append(event, durable=True) for event in unsaid]
+    known = set(map(_mark, told))
+    unsaid = [event for event in manifest.recent if _mark(event) not in known]
+    return [journal.append({**event, "recovered": True}, durable=True) for event in (*unsaid, _commit_of(manifest))]
 
 
-def _proven(manifest: Manifest) -> Iterator[dict[str, Any]]:
-    """Yield what a manifest proves, in order."""
-    for event in manifest.recent:
-        yield {**event, "recovered": True}
+def _commit_of(manifest: Manifest) -> dict[str, Any]:
+    """Return the event that the manifest itself proves."""
     committed = CheckpointCommitted(step=manifest.step, kind=manifest.kind, seconds=0.0, blocked_seconds=0.0,
                                     bytes=manifest.bytes, time=manifest.committed_at, attempt=manifest.attempt)
-    yield {**committed.model_dump(mode="json"), "recovered": True}
+    return committed.model_dump(mode="json")
+
+
+def _is_commit_of(manifest: Manifest, event: dict[str, Any]) -> bool:
+    """Return whether an event tells of this manifest's commit, and not of one of the same step that the run went back
+    over."""
+    of_step = event["event"] == "checkpoint_committed" and event["step"] == manifest.step
+    return of_step and event["time"] >= manifest.committed_at
 
 
 def _mark(event: dict[str, Any]) -> tuple[str, int | None, float]:
-    """Return what tells an event from others: commits are told by their step, everything else by its moment too."""
-    name = event["event"]
-    return name, event.get("step"), 0.0 if name == "checkpoint_committed" else float(event["time"])
+    """Return what tells an event from others."""
+    return event["event"], event.get("step"), float(event["time"])

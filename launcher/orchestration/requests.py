@@ -30,6 +30,8 @@ POLL_S = 0.02
 """Between looks at what threads and signal handlers have noted."""
 WATCH_S = 1.0
 """Between looks into the run directory, which may lie on a slow file system."""
+STORE_WATCH_S = 5.0
+"""The same where each look is requests to an object store."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 
 
@@ -123,9 +125,10 @@ class Requests:
 
     def ask_stop(self, reason: StopReason) -> None:
         """Ask for a stop from inside; the first reason stands."""
-        self._notice(StopRequested(reason=reason, deadline=None))
+        self.notice(StopRequested(reason=reason, deadline=None))
 
-    def _notice(self, request: StopRequested, *, at_once: bool = False) -> None:
+    def notice(self, request: StopRequested, *, at_once: bool = False) -> None:
+        """Take one more notice, from any thread or signal handler."""
         # Appended and not replaced: a signal handler that comes between must lose no notice, and can wait for no lock.
         if request not in self._notices:
             self._notices.append(request)
@@ -133,17 +136,17 @@ class Requests:
 
     def _watch(self, run: RunDir, token: int) -> None:
         while True:
-            time.sleep(WATCH_S)
+            time.sleep(STORE_WATCH_S if run.remote else WATCH_S)
             self._look(run, token)
 
     def _look(self, run: RunDir, token: int) -> None:
         # A file system that fails for a while, or a file that is no request, must not end the watch.
         with suppress(OSError, ValueError):
             for asked in stops_asked(run, token):
-                self._notice(asked.request, at_once=asked.at_once)
+                self.notice(asked.request, at_once=asked.at_once)
             if token_of(run) > token:
                 self.fenced = True
-                self._notice(StopRequested(reason="orphaned", deadline=None), at_once=True)
+                self.notice(StopRequested(reason="orphaned", deadline=None), at_once=True)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self.ask_stop("signal")
@@ -154,9 +157,9 @@ class Requests:
             if isinstance(line, Go):
                 self._go = line
             else:
-                self._notice(line.request, at_once=line.at_once)
+                self.notice(line.request, at_once=line.at_once)
         self.orphaned = True
-        self._notice(StopRequested(reason="orphaned", deadline=time.time() + ORPHAN_GRACE_S))
+        self.notice(StopRequested(reason="orphaned", deadline=time.time() + ORPHAN_GRACE_S))
 
 
 def standard_input() -> IO[str]:

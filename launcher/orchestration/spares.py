@@ -35,6 +35,10 @@ class Spares:
                 agent.stand_by(most_slots(placed), placed.threads, placed.device)
                 self._held[key] = agent, amounts
 
+    def agents(self) -> dict[str, RemoteAgent]:
+        """Return the agents, for who wants to ask them something."""
+        return {key: agent for key, (agent, _) in self._held.items()}
+
     def give(self, key: str) -> Held | None:
         """Hand a node's agent over, if there is one."""
         return self._held.pop(key, None)

@@ -32,7 +32,10 @@ def fields(shown: str) -> dict[str, str]:
 
 def show_job(job: int | str) -> dict[str, str]:
     """Return what Slurm knows of a job; times are UTC seconds. Raises PlatformError."""
-    return fields(slurm("scontrol", "--oneliner", "show", "job", str(job), environment=UTC_SECONDS))
+    told = slurm("scontrol", "--oneliner", "show", "job", str(job), environment=UTC_SECONDS)
+    found = [fields(line) for line in told.splitlines() if line.strip()] or [{}]
+    # One task's number is that of its whole array, of which scontrol shows all tasks.
+    return next((each for each in found if each.get("JobId") == str(job)), found[0])
 
 
 def host_names(nodes: str) -> list[str]:

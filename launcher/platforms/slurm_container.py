@@ -31,12 +31,15 @@ class Container:
     """The Python of the command."""
 
 
-def container(environment: Mapping[str, str], folder: str) -> Container:
-    """Return the container that a job's environment names, with `folder` as its working directory; by default none."""
+def container(environment: Mapping[str, str], folder: str, *mounted: str) -> Container:
+    """Return the container that a job's environment names, with `folder` as its working directory; by default none.
+
+    `mounted` are folders that are to be seen in it besides that one.
+    """
     image = environment.get(IMAGE)
     if not image:
         return Container()
-    python, mounts = environment.get(PYTHON_INSIDE) or "python", _mounts(environment.get(MOUNTS, ""), folder)
+    python, mounts = environment.get(PYTHON_INSIDE) or "python", _mounts(environment.get(MOUNTS, ""), folder, *mounted)
     more = shlex.split(environment.get(OPTIONS, ""))
     if (program := environment.get(BY)) in (None, PYXIS):
         return Container((f"--container-image={image}", f"--container-mounts={mounts}",
@@ -45,7 +48,7 @@ def container(environment: Mapping[str, str], folder: str) -> Container:
     return Container((), (str(program), "exec", *gpus, "--bind", mounts, "--pwd", folder, *more, image), python)
 
 
-def _mounts(said: str, folder: str) -> str:
+def _mounts(said: str, *own: str) -> str:
     """Return mounts as both kinds take them: each under its own path unless another is said."""
-    wanted = dict.fromkeys([SHARED, folder, *filter(None, (each.strip() for each in said.split(",")))])
+    wanted = dict.fromkeys([SHARED, *own, *filter(None, (each.strip() for each in said.split(",")))])
     return ",".join(each if ":" in each else f"{each}:{each}" for each in wanted)

@@ -47,13 +47,17 @@ class Share:
     """Bytes; None where Slurm does not account for memory."""
 
 
-def allocation(environment: Mapping[str, str]) -> Allocation:
-    """Return the job that this is. Raises UserError outside of one."""
+def allocation(environment: Mapping[str, str], shown: Mapping[str, str]) -> Allocation:
+    """Return the job that this is, by its environment and what `scontrol` shows of it, if anything. Raises UserError
+    outside of a job."""
     try:
-        task = environment.get(TASK)
-        handle = environment[JOB] if task is None else f"{environment[ARRAY]}_{task}"
+        # Typed within a job, sbatch hands that job's place in an array and its restarts down to another one.
+        known = {ARRAY: shown.get("ArrayJobId"), TASK: shown.get("ArrayTaskId"), RESTARTS: shown.get("Restarts")}
+        own = known if shown else environment
+        task = own.get(TASK)
+        handle = environment[JOB] if task is None else f"{own[ARRAY]}_{task}"
         return Allocation(int(environment[JOB]), int(environment[NODES]), environment[NODE_LIST], handle,
-                          None if task is None else int(task), int(environment.get(RESTARTS) or 0))
+                          None if task is None else int(task), int(own.get(RESTARTS) or 0))
     except KeyError as error:
         raise UserError(f"{error.args[0]} is not set, so this is no job of Slurm: submit the script with "
                         "`sbatch --nodes=2 train.sbatch RECIPE`, or type `launcher submit RECIPE --on slurm`") from None

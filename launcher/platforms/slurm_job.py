@@ -20,7 +20,7 @@ from launcher.platforms.ports import hold_block
 from launcher.platforms.slurm_client import host_names, lost_nodes, nodes_left, requeue, show_job
 from launcher.platforms.slurm_command import Asked, asked, run_command
 from launcher.platforms.slurm_container import container
-from launcher.platforms.slurm_environment import Allocation, allocation, end_of, start_of, submitted, too_few_cores
+from launcher.platforms.slurm_environment import JOB, Allocation, allocation, end_of, start_of, submitted, too_few_cores
 from launcher.platforms.slurm_following import Follower
 from launcher.platforms.slurm_notices import Messenger, Notices
 from launcher.platforms.slurm_ray import Orders, ray_environment
@@ -30,6 +30,7 @@ from launcher.platforms.slurm_verdict import Verdict, exit_code, fruitless_alloc
 from launcher.storage.jobs import job_record, record_began
 from launcher.storage.journal import read_journal
 from launcher.storage.lock import refuse_held, token_of
+from launcher.storage.orphan_grace import orphan_grace_s
 from launcher.storage.run_dir import RunDir
 from launcher.storage.stop_file import stops_asked
 
@@ -42,13 +43,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     notices = Notices()
     notices.take_signals()
     try:
-        job = allocation(os.environ)
+        orphan_grace_s(os.environ)
+        shown = _shown(os.environ.get(JOB))
+        job = allocation(os.environ, shown)
         wanted = asked(arguments, job.task)
         if job.task is not None:
             _to_own_log(job, RunDir(wanted.run_dir))
-        shown = _shown(job.handle)
         if (code := _needless(wanted, submitted(shown))) is not None:
             return code
+        if _stopped(job, wanted, shown):
+            return YIELDED
         # Before Ray is started on all nodes for nothing; whoever comes at the same moment is refused by the controller.
         refuse_held(RunDir(wanted.run_dir), _say)
         return Job(job, wanted, notices, shown).live()
@@ -57,10 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
 
 
-def _shown(job: str) -> dict[str, str]:
+def _shown(job: str | None) -> dict[str, str]:
     """Return what Slurm knows of this job. Where it does not tell, its signals must do."""
     try:
-        return show_job(job)
+        return {} if job is None else show_job(job)
     except PlatformError as error:
         _say(f"note: {error}")
         return {}
@@ -76,13 +80,26 @@ def _needless(wanted: Asked, submit_time: float | None) -> int | None:
     return code
 
 
+def _stopped(job: Allocation, wanted: Asked, shown: Mapping[str, str]) -> bool:
+    """Return whether `launcher stop` meant this job, which Slurm was just ending and has queued again since."""
+    run = RunDir(wanted.run_dir)
+    record = job_record(run, job.handle)
+    if record is None or not record.stopped:
+        return False
+    # Whoever has Slurm queue it once more means it.
+    record_began(run, job.handle, time.time(), allocations=job.restarts + 1, folder=shown.get("WorkDir", ""))
+    _say(f"`launcher stop` asked this job to stop before it was queued again, so it leaves; submit {wanted.run_dir} "
+         "again to go on")
+    return True
+
+
 class Job:
     """One allocation of one job."""
 
     def __init__(self, job: Allocation, wanted: Asked, notices: Notices, shown: Mapping[str, str]) -> None:
         self._job, self._wanted, self._notices = job, wanted, notices
         self._run = RunDir(wanted.run_dir)
-        self._where = container(os.environ, str(Path.cwd()))
+        self._where = container(os.environ, str(Path.cwd()), str(self._run.path.absolute()))
         self._token, self._folder = token_of(self._run), shown.get("WorkDir", "")
         begin, notices.end = start_of(shown), end_of(os.environ, shown)
         self._follower = Follower(self._run, notices, None if begin is None or notices.end is None

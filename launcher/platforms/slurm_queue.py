@@ -7,6 +7,7 @@ what a reason for waiting means is `slurm_reasons`.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from launcher.core.events import RunState
 
@@ -86,14 +87,36 @@ def seconds_left(text: str) -> float | None:
     return float(days * DAY_S + hours * 3600 + minutes * 60 + seconds)
 
 
-def most_telling(jobs: Iterable[str], queue: Mapping[str, QueuedJob]) -> QueuedJob | None:
+class AnyJob(Protocol):
+    """What jobs of all platforms have in common."""
+
+    @property
+    def reason(self) -> str:
+        """Return why it waits, as the platform calls it."""
+        ...
+
+    @property
+    def waits(self) -> bool:
+        """Return whether it may begin."""
+        ...
+
+    @property
+    def live(self) -> bool:
+        """Return whether it waits or is under way."""
+        ...
+
+
+OneJob = TypeVar("OneJob", bound=AnyJob)
+
+
+def most_telling(jobs: Iterable[str], queue: Mapping[str, OneJob]) -> OneJob | None:
     """Return the job that tells where a run stands: one that has nodes, else one that waits for more than another of
     them, else the first; None if Slurm has forgotten them all."""
     known = [queue[job] for job in jobs if job in queue]
     return min(known, key=lambda job: (not job.live, job.waits, job.reason == DEPENDENCY), default=None)
 
 
-def state_of_run(journal: RunState, job: QueuedJob | None, *, attempts: int) -> RunState:
+def state_of_run(journal: RunState, job: AnyJob | None, *, attempts: int) -> RunState:
     """Return the state of a run that nobody holds, from what its journal says and its job."""
     if job is None or not job.live:
         return journal

@@ -5,6 +5,7 @@ import shlex
 from launcher.core.errors import PlatformError, UserError
 from launcher.report.fold import RunFold
 from launcher.storage.checkpoints import Checkpoints
+from launcher.storage.jobs import jobs_of
 from launcher.storage.run_dir import RunDir
 from launcher.storage.run_start import read_submission
 
@@ -18,6 +19,12 @@ def next_command(run: RunDir, shown: str, fold: RunFold, *, alive: bool = False)
         return f"launcher export {shown} OUT    launcher status {shown}"
     if nothing_left(run, fold):
         return f"{anew(run)}    launcher status {shown}"
+    if jobs := jobs_of(run):
+        # Not `launcher resume`, which would train on the machine that people log in to.
+        log = RunDir.SLURM_LOG.replace("%j", jobs[0].job)
+        logs = f"less {shown}/{log}    " if jobs[0].platform == "slurm" and (run.path / log).exists() else ""
+        command = "`launcher submit`" if jobs[0].platform == "ray" else "`launcher submit` or sbatch"
+        return f"{logs}the same {command} command {'goes on' if fold.attempt else 'starts it'}"
     return f"launcher logs {shown}    launcher resume {shown}" if state == "failed" else f"launcher resume {shown}"
 
 
@@ -31,9 +38,11 @@ def nothing_left(run: RunDir, fold: RunFold) -> bool:
 
 def anew(run: RunDir) -> str:
     """Return the command that begins the same run in another directory."""
+    jobs = jobs_of(run)
+    command = ["launcher", "submit", "--on", jobs[0].platform] if jobs else ["launcher", "run"]
     try:
         asked = read_submission(run)
     except UserError:
-        return "launcher run RECIPE --run-dir NEW"
+        return f"{' '.join(command)} RECIPE --run-dir NEW"
     options = (part for override in asked.overrides for part in ("--set", override))
-    return shlex.join(["launcher", "run", asked.file, *options, "--run-dir", "NEW"])
+    return shlex.join([*command, asked.origin or asked.file, *options, "--run-dir", "NEW"])

@@ -5,7 +5,7 @@ from typing import Any
 NOT_FINITE = "not finite"
 REASONS = {"stop_command": "launcher stop", "time_limit": "the allocation ends", "drain": "the node is taken away",
            "node_loss": "too few nodes are left", "orphaned": "nobody holds the workers any more",
-           "controller": "the controller"}
+           "controller": "the controller", "spot_notice": "the cloud takes the machines away"}
 """Why a run stops, where the journal's word says too little."""
 
 

@@ -29,7 +29,7 @@ def check_model(folder: Path, parameters: int) -> ModelFacts:
         raise PlatformError(f"{folder}: holds {found:,} parameters where the run wrote {parameters:,}")
     for name, tensor in tensors.items():
         end = tensor.offset + prod(tensor.shape) * tensor.dtype.itemsize
-        if end > tensor.file.stat().st_size:
+        if end > tensor.file.size():
             raise PlatformError(f"{tensor.file}: ends before {name}; the copy is not whole, export again")
     json.loads((folder / ("adapter_config.json" if _is_adapter(folder) else "config.json")).read_bytes())
     return ModelFacts(len(tensors), found, sum(file.stat().st_size for file in folder.glob("*.safetensors")),

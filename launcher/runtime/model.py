@@ -17,7 +17,7 @@ from transformers.initialization import no_init_weights
 
 from launcher.core.errors import UserError
 from launcher.core.run_plan import RunPlan
-from launcher.data.model_files import model_folder
+from launcher.data.model_files import model_folder, weight_sources
 from launcher.runtime.partitions import gathered
 from launcher.runtime.tensor_files import SafetensorsFolder
 from launcher.runtime.weights import load_weights
@@ -60,7 +60,7 @@ def build_model(plan: RunPlan, ds_config: dict[str, Any], device: torch.device) 
     if plan.model.path is None:
         _initialise(model, plan.seed)
     else:
-        load_weights(model, SafetensorsFolder(model_folder(plan.model.path, weights=True)))
+        load_weights(model, SafetensorsFolder(plan.model.path, weight_sources(plan.model.path)))
     _refuse_running_statistics(model)
     if plan.model.gradient_checkpointing:
         # Re-entrant checkpointing loses gradients where inputs are frozen, as they are under adapters.

@@ -5,7 +5,7 @@ Its library reads rows of a tensor; ZeRO-3 needs elements [low, high) of the fla
 """
 
 import json
-import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,10 @@ import torch
 
 from launcher.core.errors import UserError
 from launcher.core.slices import Slice
+from launcher.storage.sources import FileSource, Source, Span
 
+HEADER = 1 << 14
+"""Bytes read of a file's beginning."""
 STORED = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}
 
 
@@ -21,7 +24,7 @@ STORED = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F
 class StoredTensor:
     """Where a tensor lies."""
 
-    file: Path
+    file: Source
     offset: int
     """Of its first byte in the file."""
     dtype: torch.dtype
@@ -29,10 +32,17 @@ class StoredTensor:
 
     def read(self, part: Slice) -> torch.Tensor:
         """Return elements [low, high) of the flattened tensor, as stored."""
+        data, = self.file.read([self.span(part)])
+        return self.elements(data, part)
+
+    def span(self, part: Slice) -> Span:
+        """Return which bytes of the file hold elements [low, high) of the flattened tensor."""
         size = self.dtype.itemsize
-        with self.file.open("rb") as file:
-            data = os.pread(file.fileno(), part.length * size, self.offset + part.low * size)
-        if len(data) != part.length * size:
+        return self.offset + part.low * size, part.length * size
+
+    def elements(self, data: bytes, part: Slice) -> torch.Tensor:
+        """Return those elements from the bytes of their span. Raises UserError if the file ends before."""
+        if len(data) != self.span(part)[1]:
             raise UserError(f"{self.file}: ends before {part.name}; the file is not whole, fetch it again")
         return torch.frombuffer(bytearray(data), dtype=self.dtype) if data else torch.empty(0, dtype=self.dtype)
 
@@ -40,23 +50,26 @@ class StoredTensor:
 class SafetensorsFolder:
     """The tensors of a Hugging Face model directory, by name."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path | str, files: Sequence[Source] | None = None) -> None:
+        """Read the headers of a directory's safetensors files; those of `folder` unless others are given."""
+        self.folder = str(folder)
         self.tensors: dict[str, StoredTensor] = {}
-        files = sorted(folder.glob("*.safetensors"))
-        if not files:
+        found = [FileSource(path) for path in sorted(Path(folder).glob("*.safetensors"))] if files is None else files
+        if not found:
             raise UserError(f"{folder}: no .safetensors file; convert the model with save_pretrained first")
-        for file in files:
+        for file in found:
             self.tensors.update(_header(file))
 
 
-def _header(file: Path) -> dict[str, StoredTensor]:
-    with file.open("rb") as opened:
-        try:
-            length = int.from_bytes(opened.read(8), "little")
-            header = json.loads(opened.read(length))
-        except (ValueError, MemoryError, OverflowError):
-            raise UserError(f"{file}: not a safetensors file") from None
+def _header(file: Source) -> dict[str, StoredTensor]:
+    try:
+        # One request for most models; a longer header costs a second one.
+        start, = file.read([(0, HEADER)])
+        length = int.from_bytes(start[:8], "little")
+        rest = b"".join(file.read([(HEADER, 8 + length - HEADER)])) if 8 + length > HEADER else b""
+        header = json.loads((start + rest)[8 : 8 + length])
+    except (ValueError, MemoryError, OverflowError):
+        raise UserError(f"{file}: not a safetensors file") from None
     header.pop("__metadata__", None)
     unknown = {entry["dtype"] for entry in header.values()} - STORED.keys()
     if unknown:

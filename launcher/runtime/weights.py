@@ -1,7 +1,11 @@
 """Base weights, read as slices: each rank reads just the bytes of its part from the safetensors files."""
 
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
 from math import prod
 
+import torch
 import torch.distributed as dist
 from torch import nn
 
@@ -10,8 +14,17 @@ from launcher.core.slices import Slice, zero3_slice
 from launcher.runtime.partitions import is_partitioned, own_slice, whole_shape
 from launcher.runtime.tensor_files import SafetensorsFolder, StoredTensor
 
-CHUNK = 64 * 2**20
-"""Elements read at once: bounds the extra host memory."""
+CHUNK = 16 * 2**20
+"""Elements of one read: bounds the extra host memory, since several are asked for at once where that is quicker."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """Elements of a tensor, and where they go."""
+
+    stored: StoredTensor
+    part: Slice
+    target: torch.Tensor
 
 
 def load_weights(model: nn.Module, folder: SafetensorsFolder) -> None:
@@ -19,10 +32,15 @@ def load_weights(model: nn.Module, folder: SafetensorsFolder) -> None:
     places = {name: _find(name, model, folder) for name, _ in model.named_parameters()}
     if missing := [name for name, place in places.items() if place is None]:
         raise UserError(f"{folder.folder}: {len(missing)} tensors of the model are not there, the first {missing[0]}")
-    for name, parameter in model.named_parameters():
-        stored = places[name]
-        assert stored is not None
-        _fill(name, parameter, stored)
+    copies = [copy for name, parameter in model.named_parameters()
+              if (stored := places[name]) is not None for copy in _copies(name, parameter, stored)]
+    by_file: dict[str, list[_Copy]] = defaultdict(list)
+    for copy in sorted(copies, key=lambda copy: copy.stored.span(copy.part)):
+        by_file[str(copy.stored.file)].append(copy)
+    for wanted in by_file.values():
+        spans = [copy.stored.span(copy.part) for copy in wanted]
+        for copy, data in zip(wanted, wanted[0].stored.file.read(spans), strict=True):
+            copy.target.copy_(copy.stored.elements(data, copy.part))
     for name, buffer in model.named_buffers():
         if name in folder.tensors:
             buffer.copy_(folder.tensors[name].read(Slice(name, 0, buffer.numel(), buffer.numel())).view(buffer.shape))
@@ -34,7 +52,8 @@ def _find(name: str, model: nn.Module, folder: SafetensorsFolder) -> StoredTenso
     return folder.tensors.get(name) or folder.tensors.get(name.removeprefix(prefix))
 
 
-def _fill(name: str, parameter: nn.Parameter, stored: StoredTensor) -> None:
+def _copies(name: str, parameter: nn.Parameter, stored: StoredTensor) -> Iterator[_Copy]:
+    """Yield what to read for a parameter, or this rank's slice of it."""
     shape = whole_shape(parameter)
     if shape != stored.shape:
         raise UserError(f"{stored.file}: {name} has shape {list(stored.shape)}, the model's config says {list(shape)}")
@@ -45,4 +64,4 @@ def _fill(name: str, parameter: nn.Parameter, stored: StoredTensor) -> None:
         part, target = Slice(name, 0, whole, whole), parameter.data.view(-1)
     for low in range(0, part.length, CHUNK):
         length = min(CHUNK, part.length - low)
-        target[low : low + length].copy_(stored.read(Slice(name, part.low + low, length, whole)))
+        yield _Copy(stored, Slice(name, part.low + low, length, whole), target[low : low + length])

@@ -2,8 +2,11 @@
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+PART = 8 << 20
+"""Bytes of a large file that are held at once."""
 
 
 def write_atomic(path: Path, chunks: Iterable[bytes], *, durable: bool = True, make_folder: bool = True) -> None:
@@ -31,6 +34,15 @@ def write_atomic(path: Path, chunks: Iterable[bytes], *, durable: bool = True, m
         temporary.unlink(missing_ok=True)
     if durable:
         sync_folder(path.parent)
+
+
+def parts_of(path: Path, size: int | None = None) -> Iterator[bytes]:
+    """Yield a file's content, or its first `size` bytes, in parts that a process has room for. Raises OSError."""
+    left = path.stat().st_size if size is None else size
+    with path.open("rb") as file:
+        while left and (part := file.read(min(left, PART))):
+            left -= len(part)
+            yield part
 
 
 def is_full(error: OSError) -> bool:

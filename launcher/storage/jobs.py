@@ -1,24 +1,27 @@
-"""Which jobs of a batch system a run has had: recorded when one is submitted, and by each job when it begins.
+"""Which jobs of Slurm, or of a Ray cluster, a run has had: recorded when one is submitted, and by each when it begins.
 
-So commands on a login node know what to ask the batch system about; what it answers is `platforms.slurm_queue`. A
-record also carries the word that its job was asked to stop for good: requests in `storage.stop_file` are for a holder
-of the run, and a job that waits, or has not got that far, has none.
+So commands on a login node or a laptop know whom to ask about what; what is answered is `platforms.slurm_queue` and
+`platforms.ray_jobs`. A record also carries the word that its job was asked to stop for good: requests in
+`storage.stop_file` are for a holder of the run, and a job that waits, or has not got that far, has none.
 """
 
 from contextlib import suppress
+from typing import Literal
 
 from launcher.core.document import Document
 from launcher.storage.run_dir import RunDir
 
 FOLDER = "jobs"
+Platform = Literal["slurm", "ray"]
+PREFIXES = (f"{FOLDER}/slurm-", f"{FOLDER}/ray-")
 
 
 class JobRecord(Document):
     """One job."""
 
     job: str
-    """What the batch system's commands call it: a number, or `12_3` for a task of an array, because scancel would take
-    the number alone for all of them."""
+    """What the platform's commands call it. Slurm: a number, or `12_3` for a task of an array, because scancel would
+    take the number alone for all of them. Ray: the submission id."""
     time: float
     """UTC seconds, of the clock of whoever recorded it first."""
     began: int = 0
@@ -28,15 +31,36 @@ class JobRecord(Document):
     directories are copied to other clusters."""
     stopped: bool = False
     """Whether somebody asked it to stop for good, since its last allocation began."""
+    platform: Platform = "slurm"
+    address: str = ""
+    """Of Ray: the URL of the dashboard that takes questions about the job."""
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Return who is to be asked about it."""
+        return self.platform, self.address
 
 
 def record_submitted(run: RunDir, job: str, time: float, folder: str = "") -> None:
-    """Record a job that was submitted to work in a folder; it may have begun already, and said so."""
+    """Record a job of Slurm that was submitted to work in a folder; it may have begun already, and said so."""
     run.store.put_if_absent(_key(job), JobRecord(job=job, time=time, folder=folder).to_json().encode())
 
 
+def reserve(run: RunDir, record: JobRecord) -> bool:
+    """Record a job that is about to be submitted under an id of our choice; return False if the id was used before."""
+    return run.store.put_if_absent(_key(record.job, record.platform), record.to_json().encode())
+
+
+def withdraw(run: RunDir, record: JobRecord) -> None:
+    """Remove the record of a job that was not submitted after all, and the run's directory if nothing else is in it."""
+    run.store.delete(_key(record.job, record.platform))
+    for folder in (run.path / FOLDER, run.path):
+        with suppress(OSError):
+            folder.rmdir()
+
+
 def record_began(run: RunDir, job: str, time: float, *, allocations: int, folder: str = "") -> None:
-    """Record that an allocation of a job begins, its first or a later one."""
+    """Record that an allocation of a job of Slurm begins, its first or a later one."""
     before = job_record(run, job)
     record = JobRecord(job=job, time=before.time if before else time, began=allocations, folder=folder)
     run.store.put(_key(job), record.to_json().encode())
@@ -44,25 +68,28 @@ def record_began(run: RunDir, job: str, time: float, *, allocations: int, folder
 
 def record_stopped(run: RunDir, record: JobRecord) -> None:
     """Record that a job was asked to stop for good."""
-    run.store.put(_key(record.job), record.model_copy(update={"stopped": True}).to_json().encode())
+    stopped = record.model_copy(update={"stopped": True})
+    run.store.put(_key(record.job, record.platform), stopped.to_json().encode())
 
 
-def job_record(run: RunDir, job: str) -> JobRecord | None:
-    """Return what is recorded of a job."""
+def job_record(run: RunDir, job: str, platform: Platform = "slurm") -> JobRecord | None:
+    """Return what is recorded of a job; a file that a full disk left empty is no record."""
     try:
-        return JobRecord.from_json(run.store.get(_key(job)))
-    except KeyError:
+        return JobRecord.from_json(run.store.get(_key(job, platform)))
+    except (KeyError, ValueError):
         return None
 
 
 def jobs_of(run: RunDir) -> list[JobRecord]:
     """Return the run's jobs, the newest first."""
     found: list[JobRecord] = []
-    for key in run.store.list(f"{FOLDER}/slurm-"):
+    for key in run.store.list(f"{FOLDER}/"):
+        if not key.startswith(PREFIXES):
+            continue
         with suppress(KeyError, ValueError):  # A file of somebody else's with such a name is no record.
             found.append(JobRecord.from_json(run.store.get(key)))
     return sorted(found, key=lambda record: (record.time, record.job), reverse=True)
 
 
-def _key(job: str) -> str:
-    return f"{FOLDER}/slurm-{job}.json"
+def _key(job: str, platform: Platform = "slurm") -> str:
+    return f"{FOLDER}/{platform}-{job}.json"

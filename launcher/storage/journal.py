@@ -16,6 +16,7 @@ from typing import Any
 
 from launcher.core.events import Event
 from launcher.storage.files import append_whole, is_full, write_atomic
+from launcher.storage.growing import Growing
 from launcher.storage.run_dir import RunDir
 
 UNSAID = "unsaid.jsonl"
@@ -107,20 +108,12 @@ class JournalReader:
     """Follows a journal that may be growing."""
 
     def __init__(self, run: RunDir) -> None:
-        self._path = run.path / run.JOURNAL
-        self._offset = 0
+        self._file = Growing(run, run.JOURNAL)
         self._rest = b""
 
     def new_events(self) -> list[dict[str, Any]]:
         """Return the events written since the last call; an unfinished last line waits."""
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._offset)
-                data = file.read()
-        except FileNotFoundError:
-            return []
-        self._offset += len(data)
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        *lines, self._rest = (self._rest + b"".join(self._file.new())).split(b"\n")
         return [json.loads(line) for line in lines if line]
 
 

@@ -7,6 +7,7 @@ itself ends what is late.
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 
 from launcher.core.errors import UserError
 from launcher.core.quantities import parse_seconds
@@ -26,5 +27,12 @@ def orphan_grace_s(environment: Mapping[str, str]) -> float:
         raise UserError(f"{NAME}={text}: {error}") from None
 
 
-ORPHAN_GRACE_S = orphan_grace_s(os.environ)
+def _here() -> float:
+    # While modules load nobody says it well: who begins asks `orphan_grace_s` itself.
+    with suppress(UserError):
+        return orphan_grace_s(os.environ)
+    return USUAL_S
+
+
+ORPHAN_GRACE_S = _here()
 """Of this process, and so of all that it starts."""

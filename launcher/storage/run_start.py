@@ -30,6 +30,8 @@ class Submission(Document):
     """As it was read then: overrides applied and paths absolute, so that `resume` needs no other file."""
     cache: str
     """Path or URL of the prepared data."""
+    origin: str = ""
+    """Where the recipe was written, if the given file is a copy of it."""
     without_ray: bool = False
 
 

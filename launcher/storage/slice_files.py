@@ -1,20 +1,21 @@
 """One rank's file of raw bytes: buffers written as they are, hashed block by block, and read back in any parts.
 
 Decides block size and layout on disk; what the bytes mean is `core.manifest`, where files lie `storage.checkpoints`.
-A reader touches only the blocks that hold what it wants and checks each before it uses a byte of it.
+A reader touches only the blocks that hold what it wants, wherever the file lies, and checks each before it uses a byte
+of it.
 """
 
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import xxhash
 
 from launcher.core.manifest import Area, FileIndex
+from launcher.storage.sources import Source
 
 SMALLEST_BLOCK, LARGEST_BLOCK = 4 << 10, 1 << 20
 BLOCKS_PER_FILE = 4096
@@ -80,44 +81,25 @@ def write_buffers(path: Path, buffers: Sequence[Buffer],
     return block, tuple(areas)
 
 
-def read_copies(path: Path, index: FileIndex, copies: Iterable[Copy]) -> int:
+def read_copies(source: Source, index: FileIndex, copies: Iterable[Copy]) -> int:
     """Fill every copy from the file; return the bytes read. Raises Damaged where a block is not what was written."""
     by_area: dict[int, list[Copy]] = defaultdict(list)
     for copy in copies:
         if len(copy.into):
             by_area[copy.area].append(copy)
+    parts = [part for number, wanted in by_area.items()
+             for part in _parts(index, number, _spans(wanted, index.areas[number].bytes, index.block))]
     read = 0
-    with _opened(path) as descriptor:
-        for number, wanted in by_area.items():
-            area = index.areas[number]
-            for start, data in _checked(descriptor, path, area, index.block, _spans(wanted, area.bytes, index.block)):
-                _fill(wanted, start, data)
-                read += len(data)
+    for part, data in _checked(source, index, parts):
+        _fill(by_area[part.area], part.start, data)
+        read += len(data)
     return read
 
 
-def verify_file(path: Path, index: FileIndex) -> int:
+def verify_file(source: Source, index: FileIndex) -> int:
     """Read all of a file and check every block; return the bytes read. Raises Damaged."""
-    read = 0
-    with _opened(path) as descriptor:
-        for area in index.areas:
-            read += sum(len(data) for _, data in _checked(descriptor, path, area, index.block, [(0, area.bytes)]))
-    return read
-
-
-@contextmanager
-def _opened(path: Path) -> Generator[int]:
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        raise Damaged(f"{path.name} is missing") from None
-    try:
-        yield descriptor
-    except OSError as error:
-        error.filename = error.filename or str(path)  # reading by descriptor does not say of which file
-        raise
-    finally:
-        os.close(descriptor)
+    parts = [part for number, area in enumerate(index.areas) for part in _parts(index, number, [(0, area.bytes)])]
+    return sum(len(data) for _, data in _checked(source, index, parts))
 
 
 def _fill(copies: list[Copy], low: int, data: memoryview) -> None:
@@ -141,17 +123,37 @@ def _spans(copies: list[Copy], size: int, block: int) -> list[tuple[int, int]]:
     return spans
 
 
-def _checked(descriptor: int, path: Path, area: Area, block: int,
-             spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, memoryview]]:
-    """Yield where each chunk of the spans begins and its bytes, every block compared with its digest."""
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Bytes [start, end) of an area: whole blocks."""
+
+    area: int
+    start: int
+    end: int
+
+
+def _parts(index: FileIndex, area: int, spans: Iterable[tuple[int, int]]) -> Iterator[_Part]:
+    """Yield the spans of an area in chunks."""
     for low, high in spans:
-        for start in range(low, high, CHUNK):
-            end = min(start + CHUNK, high)
-            data = memoryview(os.pread(descriptor, end - start, area.offset + start))
-            expected = area.digests[start // block : -(-end // block)]
-            if len(data) != end - start or tuple(_digests(data, block)) != expected:
-                raise Damaged(f"{path.name} is damaged in bytes {area.offset + start}..{area.offset + end}")
-            yield start, data
+        yield from (_Part(area, start, min(start + CHUNK, high)) for start in range(low, high, CHUNK))
+
+
+def _checked(source: Source, index: FileIndex, parts: Sequence[_Part]) -> Iterator[tuple[_Part, memoryview]]:
+    """Yield each part and its bytes, every block compared with its digest."""
+    try:
+        yield from _compared(source, index, parts)
+    except FileNotFoundError:
+        raise Damaged(f"{source.name} is missing") from None
+
+
+def _compared(source: Source, index: FileIndex, parts: Sequence[_Part]) -> Iterator[tuple[_Part, memoryview]]:
+    spans = ((index.areas[part.area].offset + part.start, part.end - part.start) for part in parts)
+    for part, content in zip(parts, source.read(spans), strict=True):
+        area, data = index.areas[part.area], memoryview(content)
+        expected = area.digests[part.start // index.block : -(-part.end // index.block)]
+        if len(data) != part.end - part.start or tuple(_digests(data, index.block)) != expected:
+            raise Damaged(f"{source.name} is damaged in bytes {area.offset + part.start}..{area.offset + part.end}")
+        yield part, data
 
 
 def _digests(data: memoryview, block: int) -> list[str]:

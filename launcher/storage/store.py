@@ -4,14 +4,15 @@ No append and no rename is offered, so that object stores can implement it. Keys
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from launcher.core.errors import UserError
 from launcher.storage.files import sync_folder, write_atomic
 
 Content = bytes | Iterable[bytes]
+Span = tuple[int, int]
+"""Offset and length in bytes."""
 
 
 class Store(Protocol):
@@ -34,6 +35,10 @@ class Store(Protocol):
 
     def get_range(self, key: str, offset: int, length: int) -> bytes:
         """Return `length` bytes from `offset`; fewer at the object's end."""
+        ...
+
+    def get_ranges(self, key: str, spans: Sequence[Span]) -> list[bytes]:
+        """Return several ranges, each given as offset and length."""
         ...
 
     def size(self, key: str) -> int:
@@ -61,6 +66,12 @@ class Store(Protocol):
         ...
 
 
+def check_key(key: str) -> None:
+    """Raise ValueError for what is not a key."""
+    if not key or key.startswith("/") or ".." in Path(key).parts:
+        raise ValueError(f"{key!r} is not a key: keys are relative and stay inside the store")
+
+
 def _chunks(content: Content) -> Iterable[bytes]:
     return (content,) if isinstance(content, bytes) else content
 
@@ -73,10 +84,8 @@ class LocalStore:
         self.url = str(self._folder)
 
     def _path(self, key: str) -> Path:
-        path = self._folder / key
-        if not key or key.startswith("/") or ".." in Path(key).parts:
-            raise ValueError(f"{key!r} is not a key: keys are relative and stay inside the store")
-        return path
+        check_key(key)
+        return self._folder / key
 
     def put(self, key: str, content: Content) -> None:
         """Store an object atomically and durably, replacing any of the same key."""
@@ -110,8 +119,12 @@ class LocalStore:
         try:
             with self._path(key).open("rb") as file:
                 return os.pread(file.fileno(), length, offset)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise KeyError(key) from None
+
+    def get_ranges(self, key: str, spans: Sequence[Span]) -> list[bytes]:
+        """Return several ranges, each given as offset and length."""
+        return [self.get_range(key, offset, length) for offset, length in spans] if spans else []
 
     def size(self, key: str) -> int:
         """Return an object's size in bytes."""
@@ -150,7 +163,9 @@ class LocalStore:
 
 
 def open_store(url: str) -> Store:
-    """Return the store at a path or URL. Raises UserError for a kind of URL that is not supported."""
+    """Return the store at a path or URL. Raises UserError for a URL that no store can be at."""
     if "://" in url and not url.startswith("file://"):
-        raise UserError(f"{url}: only local and shared file systems are supported in this version; give a path")
+        from launcher.storage.object_store import ObjectStore
+
+        return ObjectStore(url)
     return LocalStore(url.removeprefix("file://"))

@@ -50,6 +50,10 @@ class Files:
         """Return where a file is read from."""
         return self._copies.get(str(path.absolute()), path)
 
+    def read_from(self, path: str) -> str:
+        """Return what stands for an absolute path, or for a URL, where it is read: its copy's path, else itself."""
+        return str(self._copies.get(path, path))
+
 
 def run_of_copy(recipe: str) -> str | None:
     """Return the run directory in which a recipe's copy lies; None if it is no copy."""

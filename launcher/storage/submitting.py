@@ -52,6 +52,11 @@ class Snapshot:
         """Return whether launcher's own code is in it."""
         return any(name.startswith(f"{CODE}/") for name in self.contents)
 
+    def entries(self) -> Iterator[tuple[str, bytes]]:
+        """Yield all files by name, with the one that describes the others."""
+        yield DESCRIPTION, self.described.to_json().encode()
+        yield from self.contents.items()
+
     def name_of(self, file: Path) -> str:
         """Return the name of a file's copy. Raises KeyError if it is not copied."""
         return {origin: name for name, origin in self.described.origins.items()}[str(file)]
@@ -67,7 +72,7 @@ class Snapshot:
             return folder
         staging = folder.with_name(f".{self.name}.{os.getpid()}")
         try:
-            for name, content in _with_description(self):
+            for name, content in self.entries():
                 path = staging / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
@@ -118,11 +123,6 @@ def _content(file: Path) -> bytes:
         raise UserError(f"{file}: has {size / 2**20:.0f} MiB; files of more than {LARGEST >> 20} are not copied for a "
                         "job")
     return file.read_bytes()
-
-
-def _with_description(snapshot: Snapshot) -> Iterator[tuple[str, bytes]]:
-    yield DESCRIPTION, snapshot.described.to_json().encode()
-    yield from snapshot.contents.items()
 
 
 def _names(files: Sequence[Path]) -> dict[str, Path]:

@@ -51,7 +51,7 @@ def test_checkpoints_are_listed_with_their_stages(run: RunDir) -> None:
 
 
 def test_one_that_lost_its_manifest_is_not_passed_over(run: RunDir) -> None:
-    (Checkpoints(run).folder(4) / "manifest.json").unlink()
+    (Path(Checkpoints(run).url(4)) / "manifest.json").unlink()
     assert rows(run) == [(2, "one", None, None), (4, "two", False, "manifest.json is missing")]
     assert launcher(run.url).exit_code == 1
 

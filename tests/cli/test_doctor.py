@@ -43,6 +43,13 @@ def test_what_is_for_a_cluster_needs_one() -> None:
         doctor(DoctorOptions(nodes=2, learn="x.env"), as_json=False)
 
 
+def test_a_site_file_that_is_there_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "mine.env").write_text("SBATCH_QOS=high\n")
+    with pytest.raises(UserError, match=r"--learn mine.env: is there already"):
+        doctor(DoctorOptions(on="slurm", learn="mine.env"), as_json=False)
+    assert (tmp_path / "mine.env").read_text() == "SBATCH_QOS=high\n"
+
+
 def test_without_a_slurm_there_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(PlatformError, match=r"no such command here.*; type this where sbatch works"):

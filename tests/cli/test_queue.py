@@ -141,6 +141,17 @@ def test_following_a_run_whose_job_waits_tells_what_for_until_there_is_something
     assert not follower.is_alive()
 
 
+def test_a_run_that_finished_is_not_queued_because_a_link_behind_it_still_waits(desk, capsys):
+    end = {"event": "run_ended", "outcome": "finished", "exit_code": 0, "attempt": 1, "time": time.time() + 60}
+    (desk.folder / "runs/chat/journal.jsonl").write_text(f"{json.dumps(end)}\n")
+    desk.queue("PENDING", "Priority")
+    found = shown(capsys)
+    assert found["state"] == "finished" and "leaves as soon as it starts" in found["job"]["said"]
+    desk.run.attempt_path(1, "rank-000.log").write_text("step 1\n")
+    logs("chat", rank=0, attempt=None, follow=True)
+    assert "step 1" in capsys.readouterr().out
+
+
 def test_logs_of_a_run_that_has_not_begun_are_not_there_yet_for_a_reason(desk):
     desk.queue("PENDING", "Priority")
     with pytest.raises(UserError, match="no attempt 1; there is none yet; job 42 waits in the queue"):

@@ -6,10 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from launcher.cli.plan import plan_of
+from launcher.cli.preparing import data_of
 from launcher.cli.submission import SubmitOptions
 from launcher.cli.submit import submit
 from launcher.core.errors import PlatformError, ProblemsError, Unplannable, UserError
+from launcher.data.cache import cache_store
 from launcher.platforms.site_file import CODE, PYTHON, SITE
 from launcher.storage import submitting
 from launcher.storage.jobs import jobs_of
@@ -17,6 +21,7 @@ from launcher.storage.lock import take_lease
 from launcher.storage.own_code import own_code
 from launcher.storage.recipes import load_recipe
 from launcher.storage.run_dir import RunDir
+from launcher.storage.run_start import Submission, begin_run
 from tests.cli.a_submission import RECIPE, put, script_arguments, told
 
 pytestmark = pytest.mark.usefixtures("slurm_desk")
@@ -54,6 +59,14 @@ def test_a_job_gets_a_log_and_copies_in_the_run_directory_and_the_next_command_i
     assert (Path(environment[CODE]) / "launcher/cli/main.py").is_file()
     printed = capsys.readouterr().out
     assert printed.startswith("job 77 is submitted\nlog    mine/slurm-77.out\n") and "launcher status mine" in printed
+
+
+def finish(run, loaded):
+    """Write what a run's job would leave that came to its end."""
+    made = plan_of(loaded, data_of(loaded, cache_store("cache"), Console(quiet=True)))
+    begin_run(run, made, loaded.text, Submission(file=str(loaded.file), recipe=loaded.recipe, cache="cache"))
+    run.store.put("journal.jsonl", json.dumps({"event": "run_ended", "outcome": "finished", "exit_code": 0,
+                                               "attempt": 1, "time": 1.0}).encode() + b"\n")
 
 
 def test_what_cannot_be_run_is_refused_before_it_waits_in_a_queue(recipe):
@@ -124,6 +137,25 @@ def test_without_a_slurm_there_is_one_message(monkeypatch):
         submit(["quickstart"], SubmitOptions(prepare=False), dry_run=False)
 
 
+def test_without_preparing_here_the_data_need_not_be_here(capsys, recipe):
+    Path("mine/texts.jsonl").unlink()
+    with pytest.raises(ProblemsError, match="texts"):
+        submit([str(recipe)], SubmitOptions(), dry_run=False)
+    assert submit([str(recipe)], SubmitOptions(prepare=False), dry_run=False) == 0
+
+
+def test_a_finished_run_is_submitted_again_for_more_stages_and_for_nothing_else(capsys, recipe):
+    submit([str(recipe)], SubmitOptions(), dry_run=False)
+    finish(RunDir("runs/small"), load_recipe(str(recipe)))
+    Path("told").unlink()
+    for overrides in ((), ("cluster.nodes=2",)):
+        assert submit([str(recipe)], SubmitOptions(overrides=overrides), dry_run=False) == 0
+        assert "is finished already" in capsys.readouterr().out and not Path("told").exists()
+    more = RECIPE.replace("batch:", "  - {name: more, length: {steps: 2}, mix: {texts: 1}}\nbatch:")
+    put("mine/small.yaml", more.replace("[{name: only", "\n  - {name: only").replace("texts: 1}}]", "texts: 1}}"))
+    assert submit([str(recipe)], SubmitOptions(), dry_run=False) == 0 and Path("told").exists()
+
+
 def test_nodes_that_failed_a_run_too_often_are_left_out_if_slurm_knows_them(capsys, recipe):
     def failed(node):
         cause = {"kind": "node_loss", "node": node, "step": 1, "message": "gone", "raised": False}
@@ -133,6 +165,9 @@ def test_nodes_that_failed_a_run_too_often_are_left_out_if_slurm_knows_them(caps
     put("runs/small/journal.jsonl", 2 * failed("node2") + 2 * failed("laptop") + failed("node1"))
     submit([str(recipe)], SubmitOptions(overrides=("slurm.exclude=node9",), prepare=False), dry_run=False)
     assert "--exclude=node9,node2" in told()[0] and "left   node2: failed" in capsys.readouterr().out
+    submit([str(recipe)], SubmitOptions(overrides=("slurm.extra.exclude=false",), prepare=False), dry_run=False)
+    assert not [word for word in told()[0] if word.startswith("--exclude")]
+    assert "left " not in capsys.readouterr().out
 
 
 def test_a_site_holds_for_sbatch_and_for_what_is_fetched_here_and_the_job_gets_its_file(monkeypatch, recipe):
@@ -159,6 +194,11 @@ def test_a_recipes_site_lies_beside_it_and_one_that_is_missing_is_told_with_its_
         submit([str(recipe)], SubmitOptions(prepare=False), dry_run=False)
 
 
+def test_a_run_directory_that_no_node_would_see_as_the_run_s_is_refused(recipe):
+    with pytest.raises(UserError, match="s3://bucket/x: a run on Slurm is in a directory that all nodes see"):
+        submit([str(recipe)], SubmitOptions(run_dir="s3://bucket/x"), dry_run=False)
+
+
 def test_several_recipes_are_one_array_with_a_run_each(capsys, recipe):
     other = put("mine/other.yaml", "extends: small.yaml\nname: other\nseed: 7\n")
     options = SubmitOptions(array=True, overrides=("seed=3",))
@@ -178,6 +218,7 @@ def test_several_recipes_are_one_array_with_a_run_each(capsys, recipe):
     ("extends: small.yaml\nname: other\n", {}, "add --array"),
     ("extends: small.yaml\n", {"array": True}, "have the name small"),
     ("extends: small.yaml\nname: other\nslurm: {qos: high}\n", {"array": True}, "submit them one by one"),
+    ("extends: small.yaml\nname: other\nslurm: {site: example}\n", {"array": True}, "submit them one by one"),
     ("extends: small.yaml\nname: other\n", {"array": True, "run_dir": "x"}, "--run-dir is for one run")])
 def test_recipes_that_cannot_be_one_array_are_refused(recipe, text, options, words):
     other = put("mine/other.yaml", text)

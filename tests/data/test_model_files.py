@@ -1,11 +1,14 @@
 """Where a model's files are, and what is said when they are not."""
 
 import json
+import os
 
 import pytest
 
 from launcher.core.errors import UserError
-from launcher.data.model_files import model_folder
+from launcher.data.model_files import base_fingerprint, model_folder, weight_sources, whole_model_folder
+from launcher.storage.sources import whole
+from launcher.storage.store import open_store
 
 
 @pytest.fixture
@@ -65,3 +68,25 @@ def test_a_hub_that_cannot_be_reached_is_told(monkeypatch):
 def test_a_path_is_never_asked_for_on_the_hub(path):
     with pytest.raises(UserError, match="there is no such directory"):
         model_folder(path, weights=False)
+
+
+def test_a_model_in_an_object_store_is_read_there_and_is_the_same_model(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("LAUNCHER_SCRATCH", str(tmp_path / "scratch"))
+    store = open_store(url := f"memory://models/{os.urandom(4).hex()}")
+    with pytest.raises(UserError, match="has no"):
+        model_folder(url, weights=False)
+    for name in ("model-1.safetensors", "model-2.safetensors"):
+        (folder / name).write_bytes(os.urandom(300_000))
+        store.put(name, (folder / name).read_bytes())
+    with pytest.raises(UserError, match=r"has no config\.json"):
+        model_folder(url, weights=True)
+    for name in ("config.json", "tokenizer.json"):
+        (folder / name).write_text("{}")
+        store.put(name, b"{}")
+    here = model_folder(url, weights=True)
+    assert sorted(path.name for path in here.iterdir()) == ["config.json", "tokenizer.json"], "no weights are fetched"
+    assert [source.name for source in weight_sources(url)] == ["model-1.safetensors", "model-2.safetensors"]
+    assert list(map(whole, weight_sources(url))) == list(map(whole, weight_sources(str(folder))))
+    assert base_fingerprint(url) == base_fingerprint(str(folder))
+    for _ in range(2):
+        assert (whole_model_folder(url) / "model-2.safetensors").read_bytes() == whole(weight_sources(url)[1])

@@ -12,12 +12,23 @@ from typing import Any
 import ray
 from ray.cluster_utils import Cluster
 
+from launcher.orchestration.metadata_services import URL
+
 MEMORY = 80 * 2**20
+SPOT_URL = os.environ.get(URL)
+"""Of all machines together: each has its name added."""
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
 """The command, wherever it is installed."""
 
 
+def at(place: str) -> None:
+    """Let what starts next find the metadata service of its own machine, if these machines have any."""
+    if SPOT_URL:
+        os.environ[URL] = f"{SPOT_URL}/{place}"
+
+
 def add(cluster: Cluster, number: int) -> Any:
+    at(f"node-{number}")
     return cluster.add_node(num_cpus=2, object_store_memory=MEMORY, node_name=f"node-{number}")
 
 
@@ -39,6 +50,7 @@ def hold(address: str) -> list[Any]:
 
 if __name__ == "__main__":
     head = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": MEMORY, "node_name": "head"}
+    at("head")
     cluster = Cluster(initialize_head=True, head_node_args=head)
     nodes, held = [add(cluster, 1)], list[Any]()
     # What Ray has to say of lost nodes goes elsewhere: only answers are read from the output.

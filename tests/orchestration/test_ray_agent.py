@@ -23,7 +23,7 @@ def actor(monkeypatch):
     from launcher.orchestration import ray_agent
 
     actor = NeverPlaced()
-    made = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda: actor))
+    made = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda _spot: actor))
     fake = SimpleNamespace(remote=lambda _class: made, wait=lambda _answers, timeout: ([], []),
                            kill=lambda killed: killed.asked.append("-"))
     monkeypatch.setattr(ray_agent, "ray", fake)
@@ -70,6 +70,25 @@ def test_an_agent_that_does_not_answer_any_more_is_not_asked_to_close(actor, mon
         agent.poll()
     agent.close()
     assert actor.asked == ["process", "poll", "-"], "it would have waited half a minute more"
+
+
+def test_what_a_cloud_says_of_a_node_is_asked_once_and_waited_for_by_nobody(actor, monkeypatch):
+    from launcher.core.spot_notice import Leaving, Told
+    from launcher.orchestration import ray_agent
+
+    monkeypatch.setattr(ray_agent.ray, "wait", lambda asked, timeout, num_returns=1: ([], asked))
+    agent = ray_agent.RemoteAgent("node", {"CPU": 1.0})
+    for _ in range(2):
+        ray_agent.ask_all([agent])
+        assert agent.told() == Told() and actor.asked == ["told"], "it has no place yet; one question is under way"
+    told = Told(looked=True, leaving=Leaving(what="terminate", deadline=9.0))
+    monkeypatch.setattr(ray_agent.ray, "wait", lambda asked, timeout, num_returns=1: (asked, []))
+    monkeypatch.setattr(ray_agent.ray, "get", lambda _answer: told.model_dump(), raising=False)
+    assert agent.told() == told
+    monkeypatch.setattr(ray_agent.ray, "get", lambda _answer: None, raising=False)
+    for _ in range(2):
+        ray_agent.ask_all([agent])
+        assert agent.told() is None and actor.asked == ["told", "told"], "where nobody watches, nobody is asked again"
 
 
 def test_an_agent_whose_raylet_is_gone_never_tells_of_workers_whose_last_words_it_has_removed(monkeypatch):

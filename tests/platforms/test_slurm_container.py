@@ -17,6 +17,7 @@ def test_without_a_container_steps_run_by_this_python():
 
 
 def test_pyxis_is_told_by_options_of_srun():
+    assert "/runs/other:/runs/other" in container(PYXIS, "/runs/r", "/runs/other").srun[1], "an array's other task"
     where = container(PYXIS, "/runs/r")
     assert where == Container(("--container-image=/images/l.sqsh",
                                "--container-mounts=/tmp:/tmp,/runs/r:/runs/r,/shared:/shared,/scratch:/data:ro",

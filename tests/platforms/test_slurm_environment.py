@@ -23,17 +23,24 @@ SHOWN = """JobId=42 JobName=a name of words UserId=someone(1000) JobState=RUNNIN
 
 
 def test_a_batch_script_knows_its_allocation():
-    assert allocation(JOB) == Allocation(job=42, nodes=3, node_list="node[1-3]", handle="42", task=None)
+    assert allocation(JOB, {}) == Allocation(job=42, nodes=3, node_list="node[1-3]", handle="42", task=None)
 
 
 def test_a_task_of_an_array_is_not_called_by_a_number_that_may_mean_all_of_them():
-    of_array = allocation(JOB | {"SLURM_ARRAY_JOB_ID": "42", "SLURM_ARRAY_TASK_ID": "1"})
+    of_array = allocation(JOB | {"SLURM_ARRAY_JOB_ID": "42", "SLURM_ARRAY_TASK_ID": "1"}, {})
     assert (of_array.job, of_array.handle, of_array.task) == (42, "42_1", 1)
+
+
+def test_what_a_job_inherited_from_the_one_in_which_it_was_submitted_is_not_its_own():
+    inherited = JOB | {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3", "SLURM_RESTART_COUNT": "2"}
+    assert allocation(inherited, fields(SHOWN)).handle == "42" and allocation(inherited, fields(SHOWN)).restarts == 0
+    of_its_own = allocation(JOB, fields("JobId=42 ArrayJobId=40 ArrayTaskId=2 JobName=x Restarts=1"))
+    assert (of_its_own.handle, of_its_own.task, of_its_own.restarts) == ("40_2", 2, 1)
 
 
 def test_outside_of_a_job_the_person_is_told_what_to_type():
     with pytest.raises(UserError, match=r"SLURM_JOB_ID is not set.*sbatch"):
-        allocation({})
+        allocation({}, {})
 
 
 def test_a_node_gets_its_own_cores_and_what_the_job_has_of_its_memory():

@@ -5,6 +5,7 @@ from pathlib import Path
 from launcher.core.recipe import Recipe
 from launcher.report.fold import RunFold
 from launcher.report.next_command import next_command
+from launcher.storage.jobs import record_submitted
 from launcher.storage.run_dir import RunDir
 from launcher.storage.run_start import SUBMISSION, Submission
 from tests.report.journals import FINISHED, ended, failure, started, step
@@ -32,6 +33,14 @@ def committed(folder: Path) -> Path:
 def test_a_run_that_failed_is_looked_at_and_resumed(tmp_path: Path) -> None:
     assert offered(committed(tmp_path), FAILED) == "launcher logs runs/tiny    launcher resume runs/tiny"
     assert offered(tmp_path, FAILED, alive=True) == "launcher logs runs/tiny -f    launcher stop runs/tiny"
+
+
+def test_a_run_that_had_a_job_is_submitted_again_and_not_trained_on_where_people_log_in(tmp_path: Path) -> None:
+    record_submitted(RunDir(committed(tmp_path)), "7", 1.0)
+    assert offered(tmp_path, FAILED) == "the same `launcher submit` or sbatch command goes on"
+    (tmp_path / "slurm-7.out").write_text("")
+    assert offered(tmp_path, FAILED).startswith("less runs/tiny/slurm-7.out    the same")
+    assert offered(tmp_path, FINISHED).startswith("launcher export")
 
 
 def test_a_finished_run_is_exported_and_not_resumed(tmp_path: Path) -> None:

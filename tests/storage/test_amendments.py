@@ -70,6 +70,6 @@ def test_a_checkpoint_before_a_rollback_does_not_speak_for_the_run(run: RunDir) 
 def test_checkpoints_that_cannot_be_read_are_passed_over(run: RunDir) -> None:
     commit(run, 8, 6)
     commit(run, 12, 6)
-    (Checkpoints(run).folder(12) / "manifest.json").write_text("torn")
+    (Path(Checkpoints(run).url(12)) / "manifest.json").write_text("torn")
     after, found = restore_skips(run, PLAN)
     assert found is not None and after.skipped_steps == (6,)

@@ -17,22 +17,24 @@ from launcher.core.manifest import Manifest, Piece
 from launcher.storage.checkpoints import Checkpoints
 from launcher.storage.run_dir import RunDir
 from launcher.storage.slice_files import Buffer, Copy, Damaged, block_size, read_copies, write_buffers
+from launcher.storage.sources import FileSource
 
 ELEMENTS = 40_000
 
 
-def commit(checkpoints: Checkpoints, step: int, *, chain: str = "c", ranks: int = 2) -> None:
-    """Commit a checkpoint of two ranks with random content."""
-    folder, files = checkpoints.open_staging(1, step), []
+def commit(checkpoints: Checkpoints, step: int, *, chain: str = "c", ranks: int = 2, attempt: int = 1,
+           at: float = 0.0, recent: tuple[dict[str, object], ...] = ()) -> None:
+    """Commit a checkpoint of two ranks with random content; `recent` is what its workers told before it, up to `at`."""
+    folder, files = checkpoints.open_staging(attempt, step), []
     for rank in range(ranks):
         content = random.Random(step * 10 + rank).randbytes(ELEMENTS * 4)
         block, areas = write_buffers(folder / f"rank-{rank:03d}.bin", [Buffer(memoryview(content), "float32")])
         piece = Piece(name="master/w", low=rank * ELEMENTS, length=ELEMENTS, total=ranks * ELEMENTS, area=0, start=0)
-        files.append(checkpoints.write_index(folder, f"rank-{rank:03d}.bin", len(content), block, areas, (piece,)))
+        files.append(checkpoints.publish(attempt, step, f"rank-{rank:03d}.bin", block, areas, (piece,)))
     checkpoints.commit(Manifest(
-        run="r", chain=chain, attempt=1, step=step, kind="periodic", parent=None, cursor=Cursor(step=step), consumed={},
-        best_loss=None, optimizer_step=step, world_size=ranks, zero_stage=3, precision="fp32", committed_at=0.0,
-        versions={}, shapes={}, files=tuple(files)))
+        run="r", chain=chain, attempt=attempt, step=step, kind="periodic", parent=None, cursor=Cursor(step=step),
+        consumed={}, best_loss=None, optimizer_step=step, world_size=ranks, zero_stage=3, precision="fp32",
+        committed_at=at, versions={}, shapes={}, files=tuple(files), recent=recent))
 
 
 @pytest.fixture
@@ -81,7 +83,7 @@ CASES: list[tuple[Callable[[Path], None], str]] = [
 @pytest.mark.parametrize(("damage", "name"), CASES)
 def test_a_damaged_file_is_found(checkpoints: Checkpoints, damage: Callable[[Path], None], name: str) -> None:
     checkpoints.verify(8)
-    damage(checkpoints.folder(8) / name)
+    damage(Path(checkpoints.url(8)) / name)
     with pytest.raises(Damaged, match=r"rank-000|rank-001|manifest"):
         checkpoints.verify(8)
     checkpoints.verify(4)
@@ -89,38 +91,38 @@ def test_a_damaged_file_is_found(checkpoints: Checkpoints, damage: Callable[[Pat
 
 def test_a_flipped_bit_in_a_manifest_is_found(checkpoints: Checkpoints) -> None:
     whole = checkpoints.verify(8)
-    text = (checkpoints.folder(8) / MANIFEST).read_bytes()
+    text = (Path(checkpoints.url(8)) / MANIFEST).read_bytes()
     for place in range(0, len(text), 7):
         flipped = bytearray(text)
         flipped[place] ^= 1 << random.randrange(8)
-        (checkpoints.folder(8) / MANIFEST).write_bytes(flipped)
+        (Path(checkpoints.url(8)) / MANIFEST).write_bytes(flipped)
         with pytest.raises(Damaged):
             checkpoints.verify(8)
-    (checkpoints.folder(8) / MANIFEST).write_bytes(text)
+    (Path(checkpoints.url(8)) / MANIFEST).write_bytes(text)
     assert checkpoints.verify(8) == whole and whole.files
 
 
 def test_a_manifest_of_a_version_that_knew_fewer_fields_is_whole(checkpoints: Checkpoints) -> None:
-    written = json.loads((checkpoints.folder(8) / MANIFEST).read_bytes())
+    written = json.loads((Path(checkpoints.url(8)) / MANIFEST).read_bytes())
     del written["base"], written["digest"]
     written["digest"] = fingerprint({**written, "digest": ""})
-    (checkpoints.folder(8) / MANIFEST).write_text(json.dumps(written) + "\n")
+    (Path(checkpoints.url(8)) / MANIFEST).write_text(json.dumps(written) + "\n")
     assert checkpoints.verify(8).base is None
 
 
 def test_the_one_before_is_taken_and_the_damaged_one_kept_for_people(checkpoints: Checkpoints) -> None:
-    cut(checkpoints.folder(8) / DATA)
+    cut(Path(checkpoints.url(8)) / DATA)
     told: list[tuple[int, str]] = []
     assert checkpoints.newest(lambda step, reason: told.append((step, reason))) == 4
     assert told == [(8, f"{DATA} has {ELEMENTS * 4 - 1} bytes where {ELEMENTS * 4} were written")]
     assert checkpoints.committed() == [4]
-    assert [path.name for path in (checkpoints.folder(4).parent / ".rejected").iterdir()] == ["step-00000008-0"]
+    assert [path.name for path in (Path(checkpoints.url(4)).parent / ".rejected").iterdir()] == ["step-00000008-0"]
 
 
 def test_a_manifest_of_another_run_is_not_believed(tmp_path: Path, checkpoints: Checkpoints) -> None:
     other = Checkpoints(RunDir(tmp_path / "other"))
     commit(other, 9, chain="d")
-    shutil.copytree(other.folder(9), checkpoints.folder(9))
+    shutil.copytree(Path(other.url(9)), Path(checkpoints.url(9)))
     told: list[str] = []
     assert checkpoints.newest(lambda step, reason: told.append(reason)) == 8
     assert "another run" in told[0]
@@ -128,7 +130,7 @@ def test_a_manifest_of_another_run_is_not_believed(tmp_path: Path, checkpoints: 
 
 def test_a_run_that_saved_never_begins_again_in_silence(checkpoints: Checkpoints) -> None:
     for step in (4, 8):
-        blank(checkpoints.folder(step) / MANIFEST)
+        blank(Path(checkpoints.url(step)) / MANIFEST)
     with pytest.raises(RunFailed, match="no checkpoint of this run can be read"):
         checkpoints.newest(lambda step, reason: None)
     with pytest.raises(RunFailed, match="no checkpoint of this run can be read"):
@@ -137,30 +139,30 @@ def test_a_run_that_saved_never_begins_again_in_silence(checkpoints: Checkpoints
 
 def test_a_checkpoint_that_is_gone_is_missed(checkpoints: Checkpoints) -> None:
     told: list[tuple[int, str]] = []
-    shutil.rmtree(checkpoints.folder(8))
+    shutil.rmtree(Path(checkpoints.url(8)))
     assert checkpoints.newest(lambda step, reason: told.append((step, reason)), 8) == 4
     assert told == [(8, "it is not there any more")]
-    shutil.rmtree(checkpoints.folder(4).parent)
+    shutil.rmtree(Path(checkpoints.url(4)).parent)
     with pytest.raises(RunFailed, match=r"saved its state after step 8, and in .* no checkpoint any more"):
         checkpoints.newest(lambda step, reason: None, 8)
 
 
 def test_one_that_was_put_aside_is_told_once(checkpoints: Checkpoints) -> None:
     told: list[int] = []
-    cut(checkpoints.folder(8) / DATA)
+    cut(Path(checkpoints.url(8)) / DATA)
     for _ in range(2):
         assert checkpoints.newest(lambda step, reason: told.append(step), 8) == 4
     assert told == [8]
 
 
 def test_a_checkpoint_that_lost_its_manifest_is_put_aside_with_its_data(checkpoints: Checkpoints) -> None:
-    data = (checkpoints.folder(8) / DATA).read_bytes()
-    (checkpoints.folder(8) / MANIFEST).unlink()
+    data = (Path(checkpoints.url(8)) / DATA).read_bytes()
+    (Path(checkpoints.url(8)) / MANIFEST).unlink()
     told: list[tuple[int, str]] = []
     checkpoints.sweep()
     assert checkpoints.newest(lambda step, reason: told.append((step, reason)), 8) == 4
     assert told == [(8, f"{MANIFEST} is missing")]
-    assert (checkpoints.folder(4).parent / ".rejected/step-00000008-0" / DATA).read_bytes() == data
+    assert (Path(checkpoints.url(4)).parent / ".rejected/step-00000008-0" / DATA).read_bytes() == data
 
 
 def test_a_deletion_that_was_cut_short_leaves_nothing(checkpoints: Checkpoints,
@@ -168,7 +170,7 @@ def test_a_deletion_that_was_cut_short_leaves_nothing(checkpoints: Checkpoints,
     with monkeypatch.context() as killed:
         killed.setattr(shutil, "rmtree", lambda *_, **__: None)
         checkpoints.delete(8)
-    everything = checkpoints.folder(8).parent
+    everything = Path(checkpoints.url(8)).parent
     assert checkpoints.committed() == [4] and len(list(everything.iterdir())) == 3
     commit(checkpoints, 8)
     checkpoints.delete(8)
@@ -197,22 +199,22 @@ def test_what_cannot_be_read_is_told_and_not_put_aside(checkpoints: Checkpoints,
 
 
 def test_folders_that_people_make_are_no_checkpoints(checkpoints: Checkpoints) -> None:
-    shutil.copytree(checkpoints.folder(8), checkpoints.folder(8).with_name("step-00000008-copy"))
+    shutil.copytree(Path(checkpoints.url(8)), Path(checkpoints.url(8)).with_name("step-00000008-copy"))
     assert checkpoints.committed() == [8, 4]
 
 
 def test_a_part_is_read_without_the_rest_and_checked(checkpoints: Checkpoints) -> None:
     manifest = checkpoints.manifest(8)
-    file, path = manifest.files[0], checkpoints.folder(8) / DATA
+    file, path = manifest.files[0], Path(checkpoints.url(8)) / DATA
     index = checkpoints.index(8, file)
     whole = path.read_bytes()
     for start, length in ((0, 1), (4096, 4096), (5000, 100_000), (ELEMENTS * 4 - 3, 3)):
         into = bytearray(length)
-        read = read_copies(path, index, [Copy(0, start, memoryview(into))])
+        read = read_copies(FileSource(path), index, [Copy(0, start, memoryview(into))])
         assert into == whole[start : start + length] and read <= length + 2 * index.block
     flip(path)
     with pytest.raises(Damaged):
-        read_copies(path, index, [Copy(0, 0, memoryview(bytearray(ELEMENTS * 4)))])
+        read_copies(FileSource(path), index, [Copy(0, 0, memoryview(bytearray(ELEMENTS * 4)))])
 
 
 def test_blocks_are_small_in_small_files_and_few_in_large_ones() -> None:

@@ -11,14 +11,14 @@ import pytest
 from launcher.storage import lease
 from launcher.storage.lease import Claim, work_once
 from launcher.storage.process_id import process_id
-from launcher.storage.store import LocalStore
+from launcher.storage.store import LocalStore, open_store
 
 NAME = "leases/job/"
 
 
-@pytest.fixture
-def store(tmp_path):
-    return LocalStore(tmp_path)
+@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.slow)])
+def store(request, tmp_path):
+    return LocalStore(tmp_path) if request.param == "local" else open_store(request.getfixturevalue("bucket").url)
 
 
 class Job:
@@ -84,11 +84,11 @@ def test_those_who_wait_are_told_for_whom(store):
 HOLDER = """
 import sys, time
 from launcher.storage.lease import work_once
-from launcher.storage.store import LocalStore
+from launcher.storage.store import open_store
 def make():
     print("holding", flush=True)
     time.sleep(60)
-work_once(LocalStore(sys.argv[1]), "job", lambda: None, make)
+work_once(open_store(sys.argv[1]), "job", lambda: None, make)
 """
 
 
@@ -107,9 +107,10 @@ def test_a_killed_holder_on_this_host_is_followed_at_once(store):
 
 def test_a_holder_elsewhere_whose_heart_stands_still_is_followed_by_one(store):
     elsewhere(store, 4)
-    job = Job(store)
+    # Longer than the work takes, which over a network is some requests.
+    job, patience_s = Job(store), 0.3 if isinstance(store, LocalStore) else 5
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(lambda _: job.once(patience_s=0.3), range(8))) == [b"done"] * 8
+        assert list(pool.map(lambda _: job.once(patience_s=patience_s), range(8))) == [b"done"] * 8
     assert job.made == 1
     assert list(store.list(NAME)) == [f"{NAME}000005.json"]
     assert Claim.from_json(store.get(f"{NAME}000005.json")).released
@@ -171,7 +172,8 @@ def test_numbers_that_were_deleted_are_not_held_again(store):
     assert store.exists(f"{NAME}000007.json")
 
 
-def test_sweeping_removes_what_was_never_finished_and_nothing_else(store, tmp_path):
+def test_sweeping_removes_what_was_never_finished_and_nothing_else(tmp_path):
+    store = LocalStore(tmp_path)
     store.put("prepared/a/tokens", b"1")
     for name in ("prepared/a/.tokens.77.abc", "prepared/a/train/.x.1.2", "prepared/b/.other.1.2"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -91,6 +91,9 @@ class LocalPlace:
         try:
             yield
         except OSError as error:
+            # What was found out is put into the cache, whose trouble is not this file's.
+            if error.filename is not None and str(error.filename) != self.path:
+                raise
             raise DataInvalid(f"{self.path}: cannot be read: {error.strerror or first_line(error)}; check the path and "
                               "who may read it") from None
 

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from launcher.core.errors import PlatformError, UserError
 from launcher.core.run_plan import RunPlan
 from launcher.core.slices import Slice
-from launcher.data.model_files import model_folder
+from launcher.data.model_files import weight_sources
 from launcher.runtime.adapter import wrap
 from launcher.runtime.checkpoint.weight_reader import WeightReader
 from launcher.runtime.export import SHARD_BYTES, adapter_name, shard_name, stem_of, texts
@@ -92,7 +92,7 @@ class _Merged:
     def __init__(self, plan: RunPlan, module: PreTrainedModel, reader: WeightReader) -> None:
         if plan.model.path is None or plan.adapter is None:
             raise UserError("--merge needs the base model's files, and this run began from a new model")
-        self._base = SafetensorsFolder(model_folder(plan.model.path, weights=True))
+        self._base = SafetensorsFolder(plan.model.path, weight_sources(plan.model.path))
         self._reader, self._prefix = reader, f"{module.base_model_prefix}."
         self._scale = plan.adapter.alpha / plan.adapter.rank
         self.shapes = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}

@@ -16,7 +16,7 @@ from launcher.core.manifest import FileIndex, Manifest, Piece, RankFile
 from launcher.core.slices import missing
 from launcher.runtime.checkpoint.state import EngineState, Flat
 from launcher.runtime.process_group import Exchange
-from launcher.storage.checkpoint_folder import copy_from
+from launcher.storage.checkpoint_place import copy_from
 from launcher.storage.checkpoints import NOTHING_LEFT, Checkpoints
 from launcher.storage.slice_files import Copy, Damaged
 
@@ -87,9 +87,10 @@ class Loader:
                  for flat in flats]
         for flat, host in zip(flats, hosts, strict=True):
             _plan_copies(flat, host, where, copies)
+        place = self._checkpoints.place(step)
         for number, wanted in copies.items():
             file, index = held[number]
-            self.bytes_read += copy_from(self._checkpoints.folder(step), file, index, wanted)
+            self.bytes_read += copy_from(place, file, index, wanted)
         for flat, host in zip(flats, hosts, strict=True):
             if host is not flat.tensor:
                 flat.tensor.copy_(host)

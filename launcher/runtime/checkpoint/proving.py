@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from launcher.core.run_plan import RunPlan
 from launcher.data.keys import stored_index
-from launcher.data.model_files import model_folder
+from launcher.data.model_files import whole_model_folder
 from launcher.data.packed import PackedSplit
 from launcher.runtime.batches import IGNORED
 from launcher.storage.journal import read_journal
@@ -47,7 +47,7 @@ def _load(folder: str, plan: RunPlan) -> Any:
     from peft import PeftModel
 
     assert plan.model.path is not None, "adapters of a new model have no base to load"
-    base = AutoModelForCausalLM.from_pretrained(model_folder(plan.model.path, weights=True), **options)
+    base = AutoModelForCausalLM.from_pretrained(whole_model_folder(plan.model.path), **options)
     return PeftModel.from_pretrained(base, folder).eval()
 
 

@@ -6,7 +6,7 @@ from launcher.core.events import CheckpointRejected
 from launcher.core.manifest import Manifest
 from launcher.core.run_plan import RunPlan
 from launcher.core.saving import policy_of
-from launcher.data.model_files import base_fingerprint, model_folder
+from launcher.data.model_files import base_fingerprint
 from launcher.runtime.checkpoint.checkpointing import Checkpointing
 from launcher.runtime.checkpoint.loader import Loader
 from launcher.runtime.checkpoint.saver import Saver
@@ -31,7 +31,7 @@ def base_of(plan: RunPlan) -> str | None:
     """Return what the base's files are known by, where only adapters are saved."""
     if plan.adapter is None or plan.model.path is None:
         return None
-    return base_fingerprint(model_folder(plan.model.path, weights=True))
+    return base_fingerprint(plan.model.path)
 
 
 def _require_same_base(plan: RunPlan, parent: Manifest, base: str | None) -> None:

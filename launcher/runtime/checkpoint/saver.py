@@ -7,7 +7,6 @@ and never stops training by itself; when to give up is `runtime.loop`'s.
 import json
 import logging
 import os
-import shutil
 import threading
 import time
 from collections import deque
@@ -135,6 +134,8 @@ class Saver:
         if self._rank == 0:
             outcome = self._settle(staged.manifest, [vote["file"] for vote in votes], outcome["error"])
         settled = json.loads(self._exchange.first(json.dumps(outcome)))
+        if settled["error"]:
+            self._checkpoints.discard(staged.manifest.attempt, staged.manifest.step)
         return Saved(staged.manifest.step, staged.manifest.kind, settled["error"], time.perf_counter() - staged.began,
                      staged.blocked_seconds, settled["bytes"])
 
@@ -145,8 +146,8 @@ class Saver:
             buffers = [Buffer(flat.tensor.numpy().data, str(flat.tensor.dtype).removeprefix("torch."))
                        for flat in staged.flats]
             block, areas = write_buffers(folder / name, buffers, self._rest)
-            size = sum(area.bytes for area in areas)
-            file = self._checkpoints.write_index(folder, name, size, block, areas, pieces_of(staged.flats))
+            file = self._checkpoints.publish(manifest.attempt, manifest.step, name, block, areas,
+                                             pieces_of(staged.flats))
         except Exception as error:  # whatever it is, the other ranks wait for this one's vote
             log.exception("this rank's part of step %d was not written", manifest.step)
             return None, (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
@@ -161,7 +162,6 @@ class Saver:
     def _settle(self, manifest: Manifest, files: list[dict[str, object] | None], error: str) -> dict[str, object]:
         """Commit if all ranks wrote theirs, and make room."""
         if error:
-            shutil.rmtree(self._checkpoints.staging(manifest.attempt, manifest.step), ignore_errors=True)
             return {"error": error, "bytes": 0}
         complete = manifest.model_copy(update={"committed_at": time.time(), "files": tuple(
             RankFile.model_validate(file) for file in files)})

@@ -8,7 +8,7 @@ import torch
 from launcher.core.manifest import FileIndex, Manifest, Piece, RankFile
 from launcher.core.slices import Slice, missing
 from launcher.runtime.checkpoint.state import MASTER
-from launcher.storage.checkpoint_folder import copy_from
+from launcher.storage.checkpoint_place import copy_from
 from launcher.storage.checkpoints import Checkpoints
 from launcher.storage.slice_files import Copy, Damaged
 
@@ -18,7 +18,7 @@ class WeightReader:
 
     def __init__(self, checkpoints: Checkpoints, step: int) -> None:
         """Look at a checkpoint. Raises Damaged if its manifest or an index is."""
-        self._folder = checkpoints.folder(step)
+        self._place = checkpoints.place(step)
         self.manifest: Manifest = checkpoints.manifest(step)
         self._held: dict[str, list[tuple[RankFile, FileIndex, Piece]]] = defaultdict(list)
         for file in self.manifest.files:
@@ -34,7 +34,7 @@ class WeightReader:
         found: list[tuple[int, int]] = []
         for file, index, piece in self._held[f"{MASTER}/{name}"]:
             into = whole[piece.low : piece.low + piece.length].numpy().data.cast("B")
-            copy_from(self._folder, file, index, [Copy(piece.area, piece.start, into)])
+            copy_from(self._place, file, index, [Copy(piece.area, piece.start, into)])
             found.append((piece.low, piece.low + piece.length))
         if (hole := missing(Slice(name, 0, total, total), found)) is not None:
             raise Damaged(f"elements {hole[0]}..{hole[1]} of {name} are in no file")

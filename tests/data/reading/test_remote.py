@@ -1,7 +1,6 @@
 """Sources behind URLs: read as local ones are, known by what the server says of them, told when they cannot be had."""
 
 import gzip
-import importlib.util
 import os
 from http.server import SimpleHTTPRequestHandler
 
@@ -14,7 +13,7 @@ from launcher.data.reading import open_source
 from launcher.storage.store import LocalStore
 from tests.data.files import SUMS, arrow_file, csv_file, lines, parquet_file
 from tests.data.making import recipe_for
-from tests.data.reading.servers import s3_server, web_server
+from tests.data.reading.servers import web_server
 
 FILES = {"a.jsonl": lines(SUMS), "a.jsonl.gz": gzip.compress(lines(SUMS)), "a.csv": csv_file(SUMS),
          "a.parquet": parquet_file(SUMS), "a.arrow": arrow_file(SUMS, stream=True),
@@ -127,13 +126,11 @@ def test_files_in_memory_are_read_and_changes_seen(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def s3():
-    if not all(map(importlib.util.find_spec, ("moto", "flask", "s3fs"))):
-        pytest.skip("moto[server] or s3fs is not installed")
+def s3(moto):
     said = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true"}
-    with s3_server() as address, pytest.MonkeyPatch.context() as patch:
-        for name, value in {**said, "AWS_ENDPOINT_URL": address}.items():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**said, "AWS_ENDPOINT_URL": moto}.items():
             patch.setenv(name, value)
         import s3fs
 

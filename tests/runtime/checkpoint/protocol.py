@@ -25,12 +25,13 @@ from launcher.runtime.checkpoint import saver as saver_module
 from launcher.runtime.checkpoint.saver import Saver
 from launcher.runtime.checkpoint.state import Flat, FlatPart
 from launcher.runtime.process_group import Exchange
+from launcher.storage import checkpoint_folders, files, slice_files
 from launcher.storage import checkpoints as checkpoints_module
-from launcher.storage import files, slice_files
 from launcher.storage.checkpoints import Checkpoints
 from launcher.storage.run_dir import RunDir
 
-PROTOCOL = {module.__file__ for module in (saver_module, checkpoints_module, files, slice_files)}
+PROTOCOL = {module.__file__ for module in (saver_module, checkpoints_module, checkpoint_folders, files,
+                                          slice_files)}
 SIZES = {"a": 1000, "b": 7}
 NEVER = 10**9
 

@@ -61,7 +61,7 @@ def state(run: Path, step: int) -> dict[str, torch.Tensor]:
         for piece in index.pieces:
             whole = tensors.setdefault(piece.name, torch.full((piece.total,), float("nan")))
             into = whole[piece.low : piece.low + piece.length].numpy().data.cast("B")
-            read_copies(checkpoints.folder(step) / file.name, index, [Copy(piece.area, piece.start, into)])
+            read_copies(checkpoints.place(step).source(file.name), index, [Copy(piece.area, piece.start, into)])
     return tensors
 
 

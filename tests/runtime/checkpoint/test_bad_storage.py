@@ -100,7 +100,7 @@ def test_an_old_checkpoint_that_cannot_be_deleted_costs_nothing(tmp_path: Path) 
     exchange: Any = Alone()
     saver = Saver(state, checkpoints, exchange, 0, keep=1)
     assert save(saver, state, 1).error == ""
-    unreadable = checkpoints.folder(1) / "manifest.json"
+    unreadable = Path(checkpoints.url(1)) / "manifest.json"
     unreadable.unlink()
     unreadable.mkdir()
     assert save(saver, state, 2).error == ""

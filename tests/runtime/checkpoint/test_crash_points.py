@@ -35,7 +35,7 @@ def _require_state(checkpoints: Checkpoints, step: int) -> None:
         for piece in index.pieces:
             name = piece.name.removeprefix("master/")
             read = torch.empty(piece.length)
-            read_copies(checkpoints.folder(step) / file.name, index,
+            read_copies(checkpoints.place(step).source(file.name), index,
                         [Copy(piece.area, piece.start, read.numpy().data.cast("B"))])
             assert torch.equal(read, expected(name, step)[piece.low : piece.low + piece.length])
             seen[name] += piece.length
@@ -106,6 +106,6 @@ def test_a_manifest_of_another_step_is_not_believed(tmp_path: Path) -> None:
     checkpoints = Checkpoints(RunDir(tmp_path))
     checkpoints.open_staging(1, 7)
     checkpoints.commit(manifest(7, 1))
-    checkpoints.folder(7).rename(checkpoints.folder(9))
+    Path(checkpoints.url(7)).rename(Path(checkpoints.url(9)))
     with pytest.raises(Damaged, match="is of step 7"):
         checkpoints.manifest(9)

@@ -42,7 +42,7 @@ def test_the_last_checkpoint_is_the_model_that_the_run_wrote(tmp_path: Path) -> 
     mine, theirs = (load_file(path / "model.safetensors") for path in (tmp_path / "out", run.path / "model"))
     assert mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
     assert (tmp_path / "out/config.json").read_text() == (run.path / "model/config.json").read_text()
-    data = Checkpoints(run).folder(3) / "rank-000.bin"
+    data = Path(Checkpoints(run).url(3)) / "rank-000.bin"
     data.write_bytes(data.read_bytes()[:50] + b"?" + data.read_bytes()[51:])
     with pytest.raises(PlatformError, match=r"step-00000003: rank-000.bin is damaged"):
         export_run(str(run.path), str(tmp_path / "bad"), step=3, merge=False, proof=False)

@@ -55,7 +55,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkpoints, dict[s
         flat = Cut(rank, 2, weights).flat
         name = f"rank-{rank:03d}.bin"
         block, areas = write_buffers(folder / name, [Buffer(flat.tensor.numpy().data, "float32")])
-        files.append(checkpoints.write_index(folder, name, areas[0].bytes, block, areas, pieces_of([flat])))
+        files.append(checkpoints.publish(1, 5, name, block, areas, pieces_of([flat])))
     checkpoints.commit(manifest(5, 2).model_copy(update={"files": tuple(files)}))
     return checkpoints, weights
 

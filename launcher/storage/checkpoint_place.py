@@ -1,4 +1,4 @@
-"""One checkpoint's folder: what is read of it, and whether what goes wrong there is damage or trouble with the medium.
+"""One checkpoint, wherever it lies: what is read of it, and whether what goes wrong is damage or trouble with storage.
 
 Damage raises Damaged: the checkpoint is worth nothing, and the one before is taken. A file that somebody has to make
 readable first, for want of a permission or of a disk that answers, raises PlatformError: nothing is put aside for it.
@@ -6,28 +6,60 @@ readable first, for want of a permission or of a disk that answers, raises Platf
 
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import Protocol
 
 from launcher.core.errors import PlatformError
 from launcher.core.manifest import FileIndex, Manifest, RankFile, is_sealed
 from launcher.storage.slice_files import Copy, Damaged, read_copies, verify_file
+from launcher.storage.sources import FileSource, Source
 
 MANIFEST = "manifest.json"
 
 
-def has_manifest(folder: Path) -> bool:
-    """Return whether a checkpoint exists. Raises PlatformError."""
-    with reading():
-        return (folder / MANIFEST).exists()
+class Place(Protocol):
+    """Where the files of one checkpoint lie. What is not there raises FileNotFoundError or Damaged."""
+
+    def get(self, name: str) -> bytes:
+        """Return a small file's content."""
+        ...
+
+    def size(self, name: str) -> int:
+        """Return a file's size in bytes."""
+        ...
+
+    def source(self, name: str) -> Source:
+        """Return a file to be read in parts."""
+        ...
 
 
-def manifest_in(folder: Path) -> Manifest:
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A checkpoint on a local or shared file system."""
+
+    path: Path
+
+    def get(self, name: str) -> bytes:
+        """Return a file's content."""
+        return (self.path / name).read_bytes()
+
+    def size(self, name: str) -> int:
+        """Return a file's size in bytes."""
+        return (self.path / name).stat().st_size
+
+    def source(self, name: str) -> Source:
+        """Return a file to be read in parts."""
+        return FileSource(self.path / name)
+
+
+def manifest_in(place: Place) -> Manifest:
     """Return a checkpoint's manifest, the sizes of its files compared. Raises Damaged or PlatformError."""
     with reading():
-        manifest = _manifest((folder / MANIFEST).read_bytes())
+        manifest = _manifest(place.get(MANIFEST))
         for file in manifest.files:
-            if (size := (folder / file.name).stat().st_size) != file.bytes:
+            if (size := place.size(file.name)) != file.bytes:
                 raise Damaged(f"{file.name} has {size} bytes where {file.bytes} were written")
     return manifest
 
@@ -42,26 +74,26 @@ def _manifest(text: bytes) -> Manifest:
     return manifest
 
 
-def index_in(folder: Path, file: RankFile) -> FileIndex:
+def index_in(place: Place, file: RankFile) -> FileIndex:
     """Return what is in one rank's file. Raises Damaged or PlatformError."""
     with reading():
-        text = (folder / f"{file.name}.json").read_bytes()
+        text = place.get(f"{file.name}.json")
     if index_digest(text) != file.index_digest:
         raise Damaged(f"{file.name}.json is damaged")
     return FileIndex.from_json(text)
 
 
-def copy_from(folder: Path, file: RankFile, index: FileIndex, copies: Iterable[Copy]) -> int:
+def copy_from(place: Place, file: RankFile, index: FileIndex, copies: Iterable[Copy]) -> int:
     """Fill every copy from one rank's file; return the bytes read. Raises Damaged or PlatformError."""
     with reading():
-        return read_copies(folder / file.name, index, copies)
+        return read_copies(place.source(file.name), index, copies)
 
 
-def verify_in(folder: Path, file: RankFile) -> None:
+def verify_in(place: Place, file: RankFile) -> None:
     """Read all of one rank's file and check every block. Raises Damaged or PlatformError."""
-    index = index_in(folder, file)
+    index = index_in(place, file)
     with reading():
-        verify_file(folder / file.name, index)
+        verify_file(place.source(file.name), index)
 
 
 def index_digest(text: bytes) -> str:
@@ -71,7 +103,7 @@ def index_digest(text: bytes) -> str:
 
 @contextmanager
 def reading() -> Generator[None]:
-    """Turn errors of the file system into Damaged, where a file is not there, or PlatformError."""
+    """Turn errors of the medium into Damaged, where a file is not there, or PlatformError."""
     try:
         yield
     except FileNotFoundError as error:

@@ -1,0 +1,168 @@
+"""Between a client and moto's S3: one write at a time, what was asked, and faults as networks and servers have them."""
+
+import random
+import socket
+import struct
+import threading
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPResponse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+SHARE = 0.2
+STALL_S = 30.0
+"""Longer than any client in a test waits."""
+KINDS = ("busy", "broken after", "cut before", "cut after", "stalled", "torn")
+"""Told to come later; done, but told that it was not; cut off before and after it was done; silent; half an answer."""
+SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+DENIED = b"<Error><Code>AccessDenied</Code><Message>planted-message</Message></Error>"
+INTERNAL = b"<Error><Code>InternalError</Code><Message>We encountered an internal error.</Message></Error>"
+HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "server", "date"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request, as the relay saw it."""
+
+    method: str
+    path: str
+    range: str
+    fault: str | None
+    size: int
+
+
+class Faults:
+    """Which requests go wrong, and how: drawn, or as a test says."""
+
+    def __init__(self, seed: int, share: float = SHARE, kinds: tuple[str, ...] = KINDS) -> None:
+        self.seed, self.share, self.kinds = seed, share, kinds
+        self._random, self._lock = random.Random(seed), threading.Lock()
+
+    def draw(self, method: str, path: str) -> str | None:
+        with self._lock:
+            return self._random.choice(self.kinds) if self._random.random() < self.share else None
+
+
+class Once(Faults):
+    """What goes wrong is said: each fault the first time that its method is asked for a path with a part."""
+
+    def __init__(self, *faults: tuple[str, str, str]) -> None:
+        super().__init__(0)
+        self.left = list(faults)
+
+    def draw(self, method: str, path: str) -> str | None:
+        for fault in self.left:
+            if fault[0] == method and fault[1] in path:
+                self.left.remove(fault)
+                return fault[2]
+        return None
+
+
+class Relay(ThreadingHTTPServer):
+    """Stands in front of moto."""
+
+    daemon_threads = True
+    request_queue_size = 256
+
+    def __init__(self, target: str, faults: Faults | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), _Relayed)
+        self.target, self.faults = urlsplit(target).netloc, faults
+        self.asked: list[Asked] = []
+        self.writing, self.over = threading.Lock(), threading.Event()
+        self.address = f"http://127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of clients that are gone."""
+
+    def count(self, method: str, part: str = "") -> int:
+        """Return how many requests of a method there were whose path has a part."""
+        return sum(asked.method == method and part in asked.path for asked in self.asked)
+
+
+class _Relayed(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Relay
+    _upstream: HTTPConnection | None = None
+
+    def setup(self) -> None:
+        super().setup()
+        self._upstream = HTTPConnection(self.server.target, timeout=60)
+
+    def finish(self) -> None:
+        super().finish()
+        if self._upstream is not None:
+            self._upstream.close()
+
+    def relay(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        faults = self.server.faults
+        fault = None if faults is None else faults.draw(self.command, self.path)
+        self.server.asked.append(Asked(self.command, self.path, self.headers.get("Range", ""), fault, len(body)))
+        if fault == "busy":
+            self._answer(503, {"Content-Type": "application/xml"}, SLOW_DOWN)
+        elif fault == "denied":
+            self._answer(403, {"Content-Type": "application/xml"}, DENIED)
+        elif fault == "cut before":
+            self._cut()
+        elif fault == "stalled":
+            self.server.over.wait(STALL_S)
+            self._cut()
+        else:
+            self._done(*self._forward(body), fault)
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = relay  # noqa: N815
+
+    def _forward(self, body: bytes) -> tuple[HTTPResponse, bytes]:
+        assert self._upstream is not None
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in ("connection", "expect")}
+        if self.command == "GET":
+            return self._ask(headers, body)
+        with self.server.writing:
+            # Nobody waits for it any more: done now, it would undo what was written since.
+            if self._client_gone():
+                raise ConnectionResetError
+            return self._ask(headers, body)
+
+    def _client_gone(self) -> bool:
+        try:
+            return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def _ask(self, headers: dict[str, str], body: bytes) -> tuple[HTTPResponse, bytes]:
+        assert self._upstream is not None
+        self._upstream.request(self.command, self.path, body, headers)
+        answer = self._upstream.getresponse()
+        return answer, answer.read()
+
+    def _done(self, answer: HTTPResponse, content: bytes, fault: str | None) -> None:
+        headers = {name: value for name, value in answer.getheaders() if name.lower() not in HOP}
+        length = answer.getheader("Content-Length", "0") if self.command == "HEAD" else str(len(content))
+        if fault == "broken after":
+            self._answer(500, {"Content-Type": "application/xml"}, INTERNAL)
+        elif fault == "cut after":
+            self._cut()
+        elif fault == "torn" and content:
+            self._answer(answer.status, headers, content[:len(content) // 2], length)
+            self._cut()
+        else:
+            self._answer(answer.status, headers, content, length)
+
+    def _answer(self, status: int, headers: dict[str, str], content: bytes, length: str | None = None) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", length or str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def _cut(self) -> None:
+        """Reset the connection, as a machine that is gone does."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        pass
