@@ -1,5 +1,10 @@
 """What holds for all tests."""
 
+import os
+
+# Before torch is imported: its threads in this process would spin for the cores that the workers of a test need.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from hypothesis import settings
 
 from tests.storage.a_bucket import bucket, faulty_bucket, moto  # noqa: F401  (fixtures, known to all tests)

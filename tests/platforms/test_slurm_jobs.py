@@ -119,7 +119,8 @@ def test_a_submitted_run_finishes_with_a_worker_on_each_node(cluster: Cluster, u
     started = cluster.events(unbroken, "attempt_started")
     assert [[worker["node"] for worker in event["workers"]] for event in started] == [cluster.slurm.names]
     assert json.loads(cluster.launcher("status", unbroken, "--json"))["state"] == "finished"
-    assert "is finished already" in cluster.launcher("submit", "quickstart", "--on", "slurm", "--run-dir", unbroken)
+    again = cluster.launcher("submit", "quickstart", "--on", "slurm", "--run-dir", unbroken, *recipe())
+    assert "is finished already" in again
 
 
 @pytest.mark.slow

@@ -3,11 +3,10 @@
 import ctypes
 import json
 import os
-import sys
 import time
 
 from launcher.runtime.reporter import Reporter
-from launcher.runtime.worker import main
+from launcher.runtime.worker import main as main
 
 HURT = json.loads(os.environ["HURT"])
 beat = Reporter.beat
@@ -30,4 +29,3 @@ def beat_or_suffer(self: Reporter, step: int, phase: str = "step") -> None:
 
 
 Reporter.beat = beat_or_suffer  # type: ignore[method-assign]
-main(sys.argv[1])

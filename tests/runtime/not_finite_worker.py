@@ -4,7 +4,6 @@ Writes to OUT/RANK.json, by the name of each kind, what was true.
 """
 
 import json
-import sys
 from collections.abc import Iterator
 from math import inf
 from pathlib import Path
@@ -24,7 +23,6 @@ from launcher.runtime.checkpoint.restoring import state_of
 from launcher.runtime.engine import TrainEngine, Update
 from launcher.runtime.environment import set_ranks
 from launcher.runtime.partitions import gathered
-from launcher.runtime.worker import leave
 from launcher.storage.store import open_store
 from tests.runtime.tiny import zero_config
 
@@ -107,8 +105,3 @@ def main(orders_file: str, store: str, out: str) -> None:
         attempt = orders.attempt.model_copy(update={"ds_config": ds_config})
         told[name] = tried(orders.model_copy(update={"plan": plan, "attempt": attempt}))
     Path(out, f"{orders.rank}.json").write_text(json.dumps(told))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
-    leave(0)  # As workers do: destructors of process groups may abort.

@@ -1,8 +1,6 @@
-"""Workers without Ray: starts `python -m launcher.runtime.worker` on mailboxes and plays their starter."""
+"""Workers without Ray: starts them on mailboxes and plays their starter."""
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ from launcher.core.attempt import AttemptPlan, Cluster, Node, RankPlace, WorkerO
 from launcher.core.recipe_running import CheckpointPolicy
 from launcher.core.run_plan import RunPlan
 from launcher.storage.mailbox import Mailbox
+from tests.runtime.forked import ForkedProcess
 
 LIMIT_S = 250
 
@@ -46,6 +45,8 @@ class Result:
 class PlainWorkers:
     """A gang of plain worker processes and their mailboxes."""
 
+    MODULE = "launcher.runtime.worker"
+
     def __init__(self, folder: Path, count: int) -> None:
         self.mailboxes = [Mailbox(folder / f"w{rank}").create() for rank in range(count)]
         self.lifelines = [os.open(box.lifeline, os.O_RDWR | os.O_NONBLOCK) for box in self.mailboxes]
@@ -53,11 +54,9 @@ class PlainWorkers:
         self.processes = [self._spawn(rank) for rank in range(count)]
         self.events: list[list[dict[str, Any]]] = [[] for _ in range(count)]
 
-    def _spawn(self, rank: int) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-        with self.logs[rank].open("wb") as log:
-            return subprocess.Popen([sys.executable, "-m", "launcher.runtime.worker", str(self.mailboxes[rank].folder)],
-                                    env=environment, stdout=log, stderr=log, start_new_session=True)
+    def _spawn(self, rank: int) -> ForkedProcess:
+        return ForkedProcess(self.MODULE, self.mailboxes[rank].folder, log=self.logs[rank],
+                             environment={"LOCAL_RANK": str(rank)})
 
     def order(self, run_dir: Path, cache: str, plan: RunPlan, attempt: AttemptPlan,
               checkpoint: CheckpointPolicy | None = None) -> None:

@@ -1,9 +1,6 @@
 """Steps that are not finite change nothing, spikes end the attempt, and what is left out is left out for good."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +18,7 @@ from launcher.storage.run_dir import RunDir
 from launcher.storage.store import LocalStore
 from tests.runtime.checkpoint.runs import equal, state, train
 from tests.runtime.diverging import INFINITE, STEEP, diverging_plan
+from tests.runtime.forked import ForkedProcess
 from tests.runtime.plain_workers import Result, attempt_plan
 from tests.runtime.tiny import zero_config
 
@@ -44,10 +42,8 @@ def test_a_step_that_is_not_finite_changes_no_bit_on_any_kind_of_engine(tmp_path
         orders = WorkerOrders(run_dir=str(tmp_path / "run"), cache=str(tmp_path / "cache"), plan=plan, rank=rank,
                               attempt=attempt_plan(plan, 2, zero_config(3, 2, 1), 1))
         (tmp_path / f"orders-{rank}.json").write_text(orders.to_json())
-        command = [sys.executable, "-m", "tests.runtime.not_finite_worker", str(tmp_path / f"orders-{rank}.json"),
-                   str(tmp_path / "store"), str(tmp_path)]
-        processes.append(subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"},
-                                          stderr=(tmp_path / f"{rank}.log").open("wb")))
+        processes.append(ForkedProcess("tests.runtime.not_finite_worker", tmp_path / f"orders-{rank}.json",
+                                       tmp_path / "store", tmp_path, log=tmp_path / f"{rank}.log"))
     for rank, process in enumerate(processes):
         assert process.wait(250) == 0, (tmp_path / f"{rank}.log").read_text()[-3000:]
         found = json.loads((tmp_path / f"{rank}.json").read_text())

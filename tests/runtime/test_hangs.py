@@ -1,9 +1,6 @@
 """Real ranks that hang in real training: found in time, the right one named, with its stacks."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +13,7 @@ from launcher.core.stacks import main_frames
 from launcher.orchestration.worker_process import WorkerProcess
 from launcher.storage.process_id import process_id
 from launcher.storage.run_dir import RunDir
+from tests.runtime.forked import ForkedProcess
 from tests.runtime.plain_workers import PlainWorkers, attempt_plan
 from tests.runtime.test_worker import endless
 from tests.runtime.tiny import zero_config
@@ -30,11 +28,10 @@ class Seen:
 
 
 class HurtWorkers(PlainWorkers):
-    def _spawn(self, rank: int) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-        with self.logs[rank].open("wb") as log:
-            command = [sys.executable, "-m", "tests.runtime.hurt_worker", str(self.mailboxes[rank].folder)]
-            child = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    MODULE = "tests.runtime.hurt_worker"
+
+    def _spawn(self, rank: int) -> ForkedProcess:
+        child = super()._spawn(rank)
         self.mailboxes[rank].deliver("process", process_id(child.pid))
         return child
 

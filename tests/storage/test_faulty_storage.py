@@ -71,8 +71,8 @@ class Worker:
             return None
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("operations", [200, pytest.param(2000, marks=pytest.mark.campaign)])
+@pytest.mark.parametrize("operations", [pytest.param(200, marks=pytest.mark.slow),
+                                        pytest.param(2000, marks=pytest.mark.campaign)])
 def test_all_comes_out_right(faulty_bucket, tmp_path, monkeypatch, operations):
     monkeypatch.setenv("LAUNCHER_SCRATCH", str(tmp_path))
     store, seed = ObjectStore(faulty_bucket.url, SETTINGS), faulty_bucket.relay.faults.seed

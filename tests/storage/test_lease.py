@@ -112,8 +112,9 @@ def test_a_holder_elsewhere_whose_heart_stands_still_is_followed_by_one(store):
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(lambda _: job.once(patience_s=patience_s), range(8))) == [b"done"] * 8
     assert job.made == 1
-    assert list(store.list(NAME)) == [f"{NAME}000005.json"]
-    assert Claim.from_json(store.get(f"{NAME}000005.json")).released
+    # More than one may follow: who looked before it was done and asks after it was given back finds it done then.
+    (last,) = store.list(NAME)
+    assert last >= f"{NAME}000005.json" and Claim.from_json(store.get(last)).released
 
 
 def test_a_holder_elsewhere_whose_heart_beats_is_waited_for(store):

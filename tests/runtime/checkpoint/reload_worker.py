@@ -4,7 +4,6 @@ Writes what it read and held, and whether DeepSpeed's own public functions see t
 """
 
 import json
-import sys
 from pathlib import Path
 
 import torch
@@ -19,7 +18,6 @@ from launcher.runtime.checkpoint.zero3 import Zero3State
 from launcher.runtime.engine import TrainEngine
 from launcher.runtime.environment import set_ranks
 from launcher.runtime.process_group import Exchange, new_group
-from launcher.runtime.worker import leave
 from launcher.storage.checkpoints import Checkpoints
 from launcher.storage.run_dir import RunDir
 
@@ -74,8 +72,3 @@ def main(orders_file: str, target: str, store: str, out: str) -> None:
     Path(out, f"{orders.rank}.json").write_text(json.dumps({
         "share": share, "read": loader.bytes_read, "error": saved[0].error, "agrees": agrees(state, engine),
         "computes": computes_with_them(state, engine), "updates": state.updates}))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
-    leave(0)  # As workers do: destructors of process groups may abort.

@@ -1,9 +1,6 @@
 """Another number of workers continues the same run."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ import torch
 from launcher.core.attempt import WorkerOrders
 from launcher.core.run_plan import RunPlan
 from tests.runtime.checkpoint.runs import copy_until, equal, state, three_stages, train
+from tests.runtime.forked import ForkedProcess
 from tests.runtime.plain_workers import Result, attempt_plan
 from tests.runtime.tiny import zero_config
 
@@ -32,10 +30,8 @@ def reload(folder: Path, plan: RunPlan, run: Path, workers: int, **zero: Any) ->
     for rank in range(workers):
         orders = WorkerOrders(run_dir=str(run), cache=str(folder / "cache"), plan=plan, attempt=attempt, rank=rank)
         (told / f"orders-{rank}.json").write_text(orders.to_json())
-        command = [sys.executable, "-m", "tests.runtime.checkpoint.reload_worker", str(told / f"orders-{rank}.json"),
-                   str(target), str(told / "store"), str(told)]
-        processes.append(subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"},
-                                          stderr=(told / f"{rank}.log").open("wb")))
+        processes.append(ForkedProcess("tests.runtime.checkpoint.reload_worker", told / f"orders-{rank}.json", target,
+                                       told / "store", told, log=told / f"{rank}.log"))
     for rank, process in enumerate(processes):
         assert process.wait(120) == 0, (told / f"{rank}.log").read_text()[-3000:]
     return target, [json.loads((told / f"{rank}.json").read_text()) for rank in range(workers)]
