@@ -58,10 +58,10 @@ def drill(tmp_path_factory: pytest.TempPathFactory) -> Drill:
     return drill
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("names", [("a rank killed", "the controller killed"), ("the node's agent killed",)],
-                         ids=["rank and controller", "agent"])
+@pytest.mark.parametrize("names", [
+    pytest.param(("a rank killed", "the controller killed"), marks=pytest.mark.slow, id="rank and controller"),
+    pytest.param(("the node's agent killed",), marks=pytest.mark.campaign, id="agent")])
 def test_a_run_that_is_hurt_goes_on_by_itself_to_the_same_end(drill: Drill, names: tuple[str, ...]) -> None:
     trials = drill.hurt("-".join(names).replace(" ", "_"), "whole", [fault(name) for name in names], Random(5))
     assert [trial.done for trial in trials] == list(names)
