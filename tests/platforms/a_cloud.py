@@ -13,15 +13,13 @@ root. What becomes of a run there is the tests'.
 import ctypes
 import json
 import os
-import secrets
 import subprocess
 import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -30,6 +28,8 @@ from benchmarks.ray_nodes import ENVIRONMENT, MEMORY, awaited
 from launcher.orchestration.faults import first_word
 from launcher.platforms.slurm_ray import RAY
 from launcher.storage.process_id import ProcessId, command_line
+from launcher.storage.store import open_store
+from tests.platforms.planted import API, Planted
 from tests.storage.s3_relay import Relay
 
 ROOT = Path(__file__).parents[2]
@@ -43,13 +43,7 @@ while read -r _ place kind _; do
 done < /proc/self/mounts
 mount -t tmpfs tmpfs /dev/shm
 mkdir "$1/home" "$1/work\""""
-SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID", "HF_TOKEN", "WANDB_API_KEY")
 Found = TypeVar("Found")
-
-
-def planted(whose: str) -> dict[str, str]:
-    """Return an environment's secrets, each findable by its value."""
-    return {name: f"planted{secrets.token_hex(8)}{whose}" for name in SECRETS}
 
 
 class Cloud:
@@ -57,9 +51,7 @@ class Cloud:
 
     def __init__(self, moto: str, bucket: str) -> None:
         self._moto, self.bucket = moto, bucket
-        self.secrets = {"laptop": planted("laptop"), "nodes": planted("nodes")}
-        self.leaks: list[str] = []
-        """Where a secret was seen."""
+        self.secrets = Planted("laptop", "nodes")
 
     def __enter__(self) -> Self:
         self._machines = Machines().__enter__()
@@ -161,22 +153,23 @@ class Cloud:
         """Return what the dashboard tells of all jobs, by submission id."""
         return {each["submission_id"]: each for each in json.loads(self.ask("/api/jobs/")) if each["submission_id"]}
 
-    def search(self, where: str, content: bytes) -> None:
-        """Note whether a secret stands there."""
-        self.leaks += [f"{whose}'s {name}: {where}" for whose, found in self.secrets.items()
-                       for name, value in found.items() if value.encode() in content]
-
     def search_disk(self, machine: Machine) -> None:
         """Look for secrets in what a machine wrote, and in the command lines of what runs on it."""
-        disk = self._seen(machine)
-        for path in _files(disk):
-            with suppress(OSError):  # Ray removes files meanwhile.
-                self.search(f"{machine.name}:{path.relative_to(disk)}", path.read_bytes())
+        self.secrets.search_folder(machine.name, self._seen(machine))
         for process in machine.processes():
-            self.search(f"{machine.name}: a command line", " ".join(command_line(process)).encode())
+            self.secrets.search(f"{machine.name}: a command line", " ".join(command_line(process)).encode())
 
-    def search_disks(self) -> None:
-        """Look for secrets on every machine."""
+    def search(self) -> None:
+        """Look for secrets on every machine, in everything that the dashboard tells, and in the whole bucket."""
+        told = ""
+        for path in (*API, *(f"/api/jobs/{job}{more}" for job in self.jobs() for more in ("", "/logs"))):
+            answer = self.ask(path)
+            self.secrets.search(path, answer.encode())
+            told += answer
+        assert "RAY_JOB_STOP_WAIT_TIME_S" in told and "RayNodeAgent" in told, "answers do tell of jobs and agents"
+        everything = open_store(f"s3://{self.bucket}")
+        for key in everything.list():
+            self.secrets.search(key, everything.get(key))
         for machine in self._machines.live:
             self.search_disk(machine)
 
@@ -208,14 +201,9 @@ class Cloud:
     def _environment(self, whose: str) -> dict[str, str]:
         """Return the environment of everything on the laptop, or on nodes, whose image has launcher installed."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RAY_", "LAUNCHER_"))}
-        return kept | ENVIRONMENT | self.secrets[whose] | {
+        return kept | ENVIRONMENT | self.secrets.of[whose] | {
             "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/dev/null",
             "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "AWS_ENDPOINT_URL": self.relay.address,
             "HOME": f"{self.disk}/home", "TMPDIR": self.disk, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
             "CUDA_VISIBLE_DEVICES": "", "DS_ACCELERATOR": "cpu", "HF_HUB_OFFLINE": "1", "RAY_worker_niceness": "0",
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for place, _, names in os.walk(folder):
-        yield from (path for name in names if (path := Path(place) / name).is_file() and not path.is_symlink())

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,6 +23,8 @@ from tests.toy_run import launcher
 
 PATIENCE_S = 400.0
 """For a machine that does much else at the same time."""
+ENDS_S = 1800.0
+"""For a whole run of which every fifth request goes wrong."""
 NODES = 2
 HEAD = f"http://head:{DASHBOARD}"
 RECIPE = """
@@ -87,20 +90,35 @@ class Trouble(Faults):
             act(int(path.partition("-rank-")[2][:3]))
 
 
+@dataclass(frozen=True)
+class Typed:
+    """A command that was typed."""
+
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    def printed(self) -> str:
+        """Return what it has printed until now."""
+        return self.log.read_text(errors="replace")
+
+
 class CloudRun:
     """The run, and a person who works on it at the laptop."""
 
     def __init__(self, cloud: Cloud, folder: Path, text: str, trouble: Trouble, name: str = "x") -> None:
         self.cloud, self.trouble = cloud, trouble
         self.run = RunDir(f"s3://{cloud.bucket}/runs/{name}")
-        self.log = folder / f"{name}.log"
-        self.command: subprocess.Popen[bytes] | None = None
+        self._logs = folder / name
+        self._logs.mkdir()
+        self.command: Typed
+        """What was typed last."""
         cloud.put_on_laptop("toy.yaml", text)
         cloud.relay.faults = trouble
 
     def type(self, *words: str) -> None:
         """Type a command that goes on."""
-        self.command = self.cloud.laptop(*words, log=self.log)
+        log = self._logs / f"{len(list(self._logs.iterdir())):03d}.log"
+        self.command = Typed(self.cloud.laptop(*words, log=log), log)
 
     def submit(self, *more: str) -> None:
         """Submit the run with launcher."""
@@ -119,18 +137,17 @@ class CloudRun:
         return f"s3://{self.cloud.bucket}/cache"
 
     def ended(self) -> tuple[int, str]:
-        """Wait for the end of the last command; return its exit code and what was printed since the last time."""
-        assert self.command is not None
-        code = self.command.wait(PATIENCE_S)
-        printed = self.log.read_text(errors="replace")
-        self.cloud.search("what was printed", printed.encode())
-        self.log.write_text("")
+        """Wait for the end of the last command; return its exit code and what it printed."""
+        code, printed = self.command.process.wait(ENDS_S), self.command.printed()
+        self.cloud.secrets.search("what was printed", printed.encode())
         return code, printed
 
     def done(self, *words: str) -> str:
-        """Type a command, and return what it prints once it succeeded."""
+        """Type a command beside the last one, and return what it prints once it succeeded."""
+        beside = self.command
         self.type(*words)
         code, printed = self.ended()
+        self.command = beside
         assert code == 0, printed[-4000:]
         return printed
 
@@ -150,8 +167,8 @@ class CloudRun:
         """Wait for something that comes before the last command ends."""
         end = time.monotonic() + PATIENCE_S
         while not condition():
-            over = self.command is not None and self.command.poll() is not None
-            assert not over and time.monotonic() < end, f"{what}: in vain\n{self.log.read_text()[-4000:]}"
+            over = self.command.process.poll() is not None
+            assert not over and time.monotonic() < end, f"{what}: in vain\n{self.command.printed()[-4000:]}"
             time.sleep(0.3)
 
     def until_it_trains(self, after: int) -> None:
@@ -160,7 +177,8 @@ class CloudRun:
                                for event in self.events("step")), f"a step after attempt {after}")
 
     def worker(self, rank: int) -> ProcessId:
-        """Return a rank of the newest attempt."""
+        """Return a rank of the newest attempt, of which the bucket is told a moment after it has begun."""
+        self.until(lambda: self.events("attempt_started"), "an attempt")
         place = next(each for each in self.events("attempt_started")[-1]["workers"] if each["rank"] == rank)
         return ProcessId(pid=place["pid"], started=place["started"])
 
@@ -195,12 +213,10 @@ Blow = Callable[[CloudRun, Random], None]
 
 def ray_job_stop(run: CloudRun, _chance: Random) -> None:
     """Stop the job by Ray's command; the run saves and yields."""
-    command, number = run.command, run.attempt()
     run.done("ray.scripts.scripts", "job", "stop", "--address", HEAD, run.job())
-    assert command is not None
-    command.wait(PATIENCE_S)
-    ends = [event["exit_code"] for event in run.events("run_ended") if event["attempt"] >= number]
-    assert ends == [75], ends
+    code, printed = run.ended()
+    assert code == 75 and "the job was stopped: exit code 75" in printed, printed[-4000:]
+    assert run.events("run_ended")[-1]["exit_code"] == 75
 
 
 def kill_raylet(run: CloudRun, chance: Random) -> None:
