@@ -34,6 +34,8 @@ from tests.storage.s3_relay import Relay
 
 ROOT = Path(__file__).parents[2]
 PORT, DASHBOARD = 6379, 8265
+TRIES = 3
+"""Ray gives a node 30 s to start, whatever else this machine does."""
 NEW_NETWORK = 0x40000000
 """CLONE_NEWNET: which of a thread's namespaces is changed."""
 ALONE = """set -e
@@ -191,9 +193,16 @@ class Cloud:
     def _ray(self, machine: Machine, *options: str) -> None:
         command = [*RAY, "start", "--node-ip-address", machine.address, "--num-gpus", "0", "--disable-usage-stats",
                    "--object-store-memory", str(MEMORY), *options]
-        done = subprocess.run(self._argv(machine, command), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              env=self._environment("nodes"), check=False)
-        assert done.returncode == 0, f"{machine.name}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+        said = ""
+        for _ in range(TRIES):
+            done = subprocess.run(self._argv(machine, command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, text=True, env=self._environment("nodes"), check=False)
+            if done.returncode == 0:
+                return
+            said = done.stdout[-2000:]
+            for process in machine.processes():
+                process.kill()
+        raise AssertionError(f"{machine.name}: {said}")
 
     def _argv(self, machine: Machine, command: Sequence[str]) -> list[str]:
         return machine.argv(["env", "-C", f"{self.disk}/work", *command])

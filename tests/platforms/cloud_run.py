@@ -172,9 +172,10 @@ class CloudRun:
             time.sleep(0.3)
 
     def until_it_trains(self, after: int) -> None:
-        """Wait for the first step that an attempt after this one does."""
+        """Wait for the first step that an attempt after this one does; or for the end, if nothing was left to do."""
         self.until(lambda: any(event["attempt"] > after and not event.get("recovered")
-                               for event in self.events("step")), f"a step after attempt {after}")
+                               for event in self.events("step"))
+                   or any(event["exit_code"] == 0 for event in self.events("run_ended")), f"a step after {after}")
 
     def worker(self, rank: int) -> ProcessId:
         """Return a rank of the newest attempt, of which the bucket is told a moment after it has begun."""
@@ -238,15 +239,23 @@ def kill_driver(run: CloudRun, _chance: Random) -> None:
 
 
 def lose_head(run: CloudRun, _chance: Random) -> None:
-    """Lose the head's machine; another cluster comes up while the old one's nodes are left, and goes on without them.
-    """
+    """Lose the head's machine; another cluster comes up while the old one's nodes are left, and they go then."""
     old = run.cloud.nodes
     run.cloud.lose_power(run.cloud.head)
     run.cloud.start_cluster(NODES)
     run.cloud.lose_power(*old)
 
 
+def lose_cluster(run: CloudRun, _chance: Random) -> None:
+    """Lose the head's machine, and the nodes right after it; another cluster comes up."""
+    run.cloud.lose_power(run.cloud.head, *run.cloud.nodes)
+    run.cloud.start_cluster(NODES)
+
+
 def kill_uploader(run: CloudRun, _chance: Random) -> None:
     """Kill a rank when half of a file of a checkpoint is uploaded."""
     run.trouble.at_half = lambda rank: run.worker(rank).kill()
     run.until(lambda: run.trouble.at_half is None, "an upload")
+
+
+BLOWS: tuple[Blow, ...] = (ray_job_stop, kill_raylet, lose_power, lose_head, lose_cluster, kill_driver, kill_uploader)
