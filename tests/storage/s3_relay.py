@@ -14,6 +14,8 @@ STALL_S = 30.0
 """Longer than any client in a test waits."""
 KINDS = ("busy", "broken after", "cut before", "cut after", "stalled", "torn")
 """Told to come later; done, but told that it was not; cut off before and after it was done; silent; half an answer."""
+HALFWAY = "cut halfway"
+"""Half of what is sent arrives, then `Faults.halfway` is told, and nothing is done."""
 SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 DENIED = b"<Error><Code>AccessDenied</Code><Message>planted-message</Message></Error>"
 INTERNAL = b"<Error><Code>InternalError</Code><Message>We encountered an internal error.</Message></Error>"
@@ -42,6 +44,9 @@ class Faults:
         with self._lock:
             return self._random.choice(self.kinds) if self._random.random() < self.share else None
 
+    def halfway(self, path: str) -> None:
+        """Do something while an upload is half done."""
+
 
 class Once(Faults):
     """What goes wrong is said: each fault the first time that its method is asked for a path with a part."""
@@ -64,12 +69,12 @@ class Relay(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, target: str, faults: Faults | None = None) -> None:
-        super().__init__(("127.0.0.1", 0), _Relayed)
+    def __init__(self, target: str, faults: Faults | None = None, host: str = "127.0.0.1") -> None:
+        super().__init__((host, 0), _Relayed)
         self.target, self.faults = urlsplit(target).netloc, faults
         self.asked: list[Asked] = []
         self.writing, self.over = threading.Lock(), threading.Event()
-        self.address = f"http://127.0.0.1:{self.server_address[1]}"
+        self.address = f"http://{host}:{self.server_address[1]}"
 
     def handle_error(self, *_: object) -> None:
         """Say nothing of clients that are gone."""
@@ -94,15 +99,18 @@ class _Relayed(BaseHTTPRequestHandler):
             self._upstream.close()
 
     def relay(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        faults = self.server.faults
+        faults, size = self.server.faults, int(self.headers.get("Content-Length") or 0)
         fault = None if faults is None else faults.draw(self.command, self.path)
+        body = self.rfile.read(size // 2 if fault == HALFWAY else size)
         self.server.asked.append(Asked(self.command, self.path, self.headers.get("Range", ""), fault, len(body)))
         if fault == "busy":
             self._answer(503, {"Content-Type": "application/xml"}, SLOW_DOWN)
         elif fault == "denied":
             self._answer(403, {"Content-Type": "application/xml"}, DENIED)
         elif fault == "cut before":
+            self._cut()
+        elif fault == HALFWAY and faults is not None:
+            faults.halfway(self.path)
             self._cut()
         elif fault == "stalled":
             self.server.over.wait(STALL_S)
