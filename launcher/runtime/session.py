@@ -78,7 +78,8 @@ def _model(orders: WorkerOrders, device: torch.device) -> nn.Module:
     join_deepspeed()
     if orders.rank == 0:
         check_borders(model_config(plan), plan.model.attention, DTYPES[plan.model.precision], device)
-    model = build_model(plan, orders.attempt.ds_config, device)
+    model = build_model(plan, orders.attempt.ds_config, device, orders.rank,
+                        resumed=orders.attempt.resume is not None)
     return add_adapter(model, plan.adapter, plan.seed) if plan.adapter else model
 
 
