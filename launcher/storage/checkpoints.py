@@ -140,6 +140,10 @@ class Checkpoints:
         """Remove a checkpoint, so that it is never half there."""
         self._medium.delete(step)
 
+    def forget_copies(self) -> None:
+        """Free this node of what it keeps for a restart: the run is finished."""
+        self._medium.forget_copies()
+
     def sweep(self) -> None:
         """Remove what deletions and attempts that were cut short have left."""
         self._medium.sweep()

@@ -1,5 +1,6 @@
 """How many bytes a node reads from a bucket when its ranks start, beside what they need: counted at the server."""
 
+import shutil
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
@@ -85,6 +86,7 @@ class Trial:
         """Begin an attempt whose ranks live on these nodes; return what each node had read when all were ready."""
         for node in self.nodes:
             node.relay.given.clear()
+            shutil.rmtree(node.disk, ignore_errors=True)  # they never saw the run
         world = len(places)
         environments = [self.nodes[at].environment() for at in places]
         with plain_workers(self.folder / f"mail-{number}", world, environments) as gang:
