@@ -82,11 +82,13 @@ class Trial:
     """Elements of each parameter."""
 
     def attempt(self, number: int, places: list[int], *, resume: int | None = None, stage: int = 3,
-                until: str = "engine_ready") -> list[int]:
-        """Begin an attempt whose ranks live on these nodes; return what each node had read when all were ready."""
+                until: str = "engine_ready", new: bool = True) -> list[int]:
+        """Begin an attempt whose ranks live on these nodes, which never saw the run if they are `new`; return what each
+        node had read when all were ready."""
         for node in self.nodes:
             node.relay.given.clear()
-            shutil.rmtree(node.disk, ignore_errors=True)  # they never saw the run
+            if new:
+                shutil.rmtree(node.disk, ignore_errors=True)
         world = len(places)
         environments = [self.nodes[at].environment() for at in places]
         with plain_workers(self.folder / f"mail-{number}", world, environments) as gang:
@@ -143,12 +145,16 @@ def test_a_node_reads_hardly_more_than_its_ranks_need(trial: Trial) -> None:
     ratios = told("from a base", read, [FLOAT * trial.share(node, three) for node in (0, 1)])
     assert not any(node.read_twice(".safetensors") for node in trial.nodes)
 
-    read = trial.attempt(2, three, resume=1)
+    read = trial.attempt(2, three, resume=1, new=False)
+    at_home = told("the same ranks where they were", read, [3 * FLOAT * trial.share(node, three) for node in (0, 1)])
+    assert max(at_home) <= 0.01 and not any(".bin" in given.path for node in trial.nodes for given in node.relay.given)
+
+    read = trial.attempt(3, three, resume=1)
     ratios += told("the same ranks again", read, [3 * FLOAT * trial.share(node, three) for node in (0, 1)])
-    read = trial.attempt(3, two, resume=1)
+    read = trial.attempt(4, two, resume=1)
     ratios += told("another number of ranks", read, [3 * FLOAT * trial.share(node, two) for node in (0, 1)])
 
-    read = trial.attempt(4, [0, 0], stage=2)
+    read = trial.attempt(5, [0, 0], stage=2)
     ratios += told("from a base that every rank holds whole", read[:1], [FLOAT * sum(trial.sizes)])
     assert not any(node.read_twice(".safetensors") for node in trial.nodes)
     assert max(ratios) <= MOST
