@@ -40,3 +40,15 @@ def missing(wanted: Slice, found: list[tuple[int, int]]) -> tuple[int, int] | No
             break
         reached = max(reached, high)
     return None if reached >= wanted.high else (reached, wanted.high)
+
+
+def likeliest_first(rank: int, ranks: int, files: int) -> list[int]:
+    """Return the numbers of files in the order in which a rank that looks for its slices should ask them.
+
+    File f was written by rank f of as many: each parameter's f-th share, whatever the number of ranks was.
+    """
+    def apart(file: int) -> int:
+        """Of the two spans of the whole, in parts of 1 / (ranks * files); negative as far as they overlap."""
+        return max(file * ranks, rank * files) - min((file + 1) * ranks, (rank + 1) * files)
+
+    return sorted(range(files), key=apart)

@@ -12,7 +12,6 @@ from pathlib import Path
 from launcher.core.document import fingerprint
 from launcher.core.errors import UserError
 from launcher.data.hashes import hash_of
-from launcher.storage.files import write_atomic
 from launcher.storage.node_folder import node_folder
 from launcher.storage.sources import FileSource, ObjectSource, Source
 from launcher.storage.store import Store, open_store
@@ -65,9 +64,7 @@ def whole_model_folder(path: str) -> Path:
     if "://" in path:
         store = open_store(path)
         for key in _weight_keys(store):
-            link = folder / f".{key}.{os.getpid()}"
-            link.symlink_to(store.local(key))
-            link.replace(folder / key)
+            _link(store, key, folder)
     return folder
 
 
@@ -88,15 +85,24 @@ def _fetched(url: str, weights: bool) -> Path:
     """Return a folder on this node with the small files of a model in an object store."""
     store, name = open_store(url), url.rstrip("/").rpartition("/")[2]
     folder = node_folder() / "models" / f"{name}-{fingerprint(url)[:12]}"
+    folder.mkdir(parents=True, exist_ok=True)
     for key in (*CONFIG_FILES, *TOKENIZER_FILES):
         with suppress(KeyError):
-            write_atomic(folder / key, (store.get(key),), durable=False)
+            _link(store, key, folder)
     missing = "*.safetensors file" if weights and not _weight_keys(store) else _missing(folder, weights=False)
     missing = "config.json" if weights and not (folder / "config.json").is_file() else missing
     if missing:
         raise UserError(f"{url}: has no {missing}; models are read from Hugging Face directories with config.json, "
                         "tokenizer.json and safetensors files")
     return folder
+
+
+def _link(store: Store, key: str, folder: Path) -> None:
+    """Have a file in a folder: this node's copy, which its processes share. Tokenizers are megabytes for each."""
+    link = folder / f".{key}.{os.getpid()}"
+    link.unlink(missing_ok=True)  # of a process that was killed and had the same number
+    link.symlink_to(store.local(key))
+    link.replace(folder / key)
 
 
 def _weight_keys(store: Store) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import deepspeed
 import torch
+import torch.distributed as dist
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
@@ -19,8 +20,8 @@ from launcher.core.errors import UserError
 from launcher.core.run_plan import RunPlan
 from launcher.data.model_files import model_folder, weight_sources
 from launcher.runtime.partitions import gathered
-from launcher.runtime.tensor_files import SafetensorsFolder
-from launcher.runtime.weights import load_weights
+from launcher.runtime.process_group import Exchange, new_group
+from launcher.runtime.weights import load_weights, shared_folder
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -50,8 +51,12 @@ def _check_attention(config: PretrainedConfig, attention: str) -> None:
                         "flash_attention_2")
 
 
-def build_model(plan: RunPlan, ds_config: dict[str, Any], device: torch.device) -> PreTrainedModel:
-    """Return the model with its base weights. Under ZeRO-3 no rank ever holds more than its slices and one module."""
+def build_model(plan: RunPlan, ds_config: dict[str, Any], device: torch.device, rank: int, *,
+                resumed: bool) -> PreTrainedModel:
+    """Return the model with its base weights. Under ZeRO-3 no rank ever holds more than its slices and one module.
+
+    Called by all ranks. Of a run that is `resumed`, what a checkpoint holds is not read from the base.
+    """
     config = model_config(plan)
     _check_vocabulary(plan, config)
     model = _empty_model(config, plan, ds_config, device)
@@ -60,7 +65,10 @@ def build_model(plan: RunPlan, ds_config: dict[str, Any], device: torch.device) 
     if plan.model.path is None:
         _initialise(model, plan.seed)
     else:
-        load_weights(model, SafetensorsFolder(plan.model.path, weight_sources(plan.model.path)))
+        ranks = dist.get_world_size()
+        folder = shared_folder(plan.model.path, weight_sources(plan.model.path), Exchange(new_group(), rank, ranks),
+                               rank, ranks)
+        load_weights(model, folder, trained=plan.adapter is not None or not resumed)
     _refuse_running_statistics(model)
     if plan.model.gradient_checkpointing:
         # Re-entrant checkpointing loses gradients where inputs are frozen, as they are under adapters.

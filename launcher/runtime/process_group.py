@@ -97,7 +97,7 @@ class Exchange:
         longest = max(int(size) for size in sizes)
         texts = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self._world_size)]
         dist.all_gather(texts, torch.nn.functional.pad(data, (0, longest - len(data))), group=self._group)
-        return [bytes(text[: int(size)].tolist()).decode().strip() for text, size in zip(texts, sizes, strict=True)]
+        return [text[: int(size)].numpy().tobytes().decode().strip() for text, size in zip(texts, sizes, strict=True)]
 
     def first(self, text: str) -> str:
         """Return rank 0's text; called by all ranks."""

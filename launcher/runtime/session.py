@@ -28,6 +28,7 @@ from launcher.runtime.model import DTYPES, build_model, model_config
 from launcher.runtime.process_group import RENDEZVOUS_TIMEOUT_S, Agreement, host_store, join_store, open_groups
 from launcher.runtime.reporter import Reporter
 from launcher.runtime.stop import StopFlag
+from launcher.storage.checkpoints import Checkpoints
 from launcher.storage.mailbox import Mailbox
 from launcher.storage.run_dir import RunDir
 from launcher.storage.store import Store, open_store
@@ -57,6 +58,7 @@ def run(orders: WorkerOrders, mailbox: Mailbox, reporter: Reporter, stop: StopFl
         if rank == 0:
             reporter.event(Exported.model_validate(written))
         checkpointing.finish()
+        Checkpoints(run_dir).forget_copies()
     agreement.barrier()  # rank 0 keeps the rendezvous store open until everybody is done
     return outcome.value, loop.step
 
@@ -78,7 +80,8 @@ def _model(orders: WorkerOrders, device: torch.device) -> nn.Module:
     join_deepspeed()
     if orders.rank == 0:
         check_borders(model_config(plan), plan.model.attention, DTYPES[plan.model.precision], device)
-    model = build_model(plan, orders.attempt.ds_config, device)
+    model = build_model(plan, orders.attempt.ds_config, device, orders.rank,
+                        resumed=orders.attempt.resume is not None)
     return add_adapter(model, plan.adapter, plan.seed) if plan.adapter else model
 
 

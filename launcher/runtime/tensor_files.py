@@ -5,7 +5,7 @@ Its library reads rows of a tensor; ZeRO-3 needs elements [low, high) of the fla
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,10 @@ from launcher.core.errors import UserError
 from launcher.core.slices import Slice
 from launcher.storage.sources import FileSource, Source, Span
 
-HEADER = 1 << 14
-"""Bytes read of a file's beginning."""
+LENGTH = 8
+"""Bytes that say how long the header is."""
+LONGEST_HEADER = 100_000_000
+"""The format's own limit: what says more is no such file."""
 STORED = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}
 
 
@@ -50,29 +52,42 @@ class StoredTensor:
 class SafetensorsFolder:
     """The tensors of a Hugging Face model directory, by name."""
 
-    def __init__(self, folder: Path | str, files: Sequence[Source] | None = None) -> None:
-        """Read the headers of a directory's safetensors files; those of `folder` unless others are given."""
+    def __init__(self, folder: Path | str, files: Sequence[Source] | None = None,
+                 headers: Mapping[str, str] | None = None) -> None:
+        """Look at a directory's safetensors files; those of `folder` unless others are given.
+
+        `headers` has what each file's own header says, by its name; they are read unless they are given.
+        """
         self.folder = str(folder)
         self.tensors: dict[str, StoredTensor] = {}
         found = [FileSource(path) for path in sorted(Path(folder).glob("*.safetensors"))] if files is None else files
         if not found:
             raise UserError(f"{folder}: no .safetensors file; convert the model with save_pretrained first")
         for file in found:
-            self.tensors.update(_header(file))
+            self.tensors.update(_tensors(file, read_header(file) if headers is None else headers[file.name]))
 
 
-def _header(file: Source) -> dict[str, StoredTensor]:
+def read_header(file: Source) -> str:
+    """Return a file's header: what tensors it has. Nothing behind it is read, which some rank reads anyway."""
+    start = b"".join(file.read([(0, LENGTH)]))
+    size = int.from_bytes(start, "little")
+    if len(start) < LENGTH or size > LONGEST_HEADER:
+        raise UserError(f"{file}: not a safetensors file")
     try:
-        # One request for most models; a longer header costs a second one.
-        start, = file.read([(0, HEADER)])
-        length = int.from_bytes(start[:8], "little")
-        rest = b"".join(file.read([(HEADER, 8 + length - HEADER)])) if 8 + length > HEADER else b""
-        header = json.loads((start + rest)[8 : 8 + length])
-    except (ValueError, MemoryError, OverflowError):
+        return b"".join(file.read([(LENGTH, size)])).decode()
+    except UnicodeDecodeError:
+        raise UserError(f"{file}: not a safetensors file") from None
+
+
+def _tensors(file: Source, text: str) -> dict[str, StoredTensor]:
+    begin = LENGTH + len(text.encode())
+    try:
+        header = json.loads(text)
+    except ValueError:
         raise UserError(f"{file}: not a safetensors file") from None
     header.pop("__metadata__", None)
     unknown = {entry["dtype"] for entry in header.values()} - STORED.keys()
     if unknown:
         raise UserError(f"{file}: holds tensors of type {', '.join(sorted(unknown))}; quantized weights are not read")
-    return {name: StoredTensor(file, 8 + length + entry["data_offsets"][0], STORED[entry["dtype"]],
+    return {name: StoredTensor(file, begin + entry["data_offsets"][0], STORED[entry["dtype"]],
                                tuple(entry["shape"])) for name, entry in header.items()}

@@ -108,6 +108,9 @@ class Folders:
         sync_folder(self._folder)
         shutil.rmtree(leaving, ignore_errors=True)
 
+    def forget_copies(self) -> None:
+        """Do nothing: what is written is the checkpoint itself."""
+
     def sweep(self) -> None:
         """Remove what deletions that were cut short have left."""
         for folder in self._folder.glob(f"{LEAVING}*"):

@@ -67,6 +67,10 @@ class Medium(Protocol):
         """Remove a checkpoint, so that it is never half there."""
         ...
 
+    def forget_copies(self) -> None:
+        """Free this node of what it keeps for a restart, if anything."""
+        ...
+
     def sweep(self) -> None:
         """Remove what deletions and attempts that were cut short have left."""
         ...

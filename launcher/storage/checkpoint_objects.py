@@ -1,4 +1,5 @@
 """Checkpoints in an object store: files are written to this node's disk, uploaded, and the manifest is put last.
+What was written here stays for a while (`checkpoint_copies`).
 
     checkpoints/step-00001200/003-rank-000.bin    attempt 3's files of a step: those of two attempts never mix
     checkpoints/step-00001200/manifest.json       put last, and only if absent: the checkpoint exists
@@ -21,6 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.storage.checkpoint_copies import Copies
 from launcher.storage.checkpoint_folders import taken_over
 from launcher.storage.checkpoint_medium import step_in, step_name
 from launcher.storage.checkpoint_place import MANIFEST, Place
@@ -43,6 +45,7 @@ class Objects:
         """Take the store, what keys of checkpoints begin with, and a folder on this node for files being written."""
         self.url = f"{store.url}/{prefix}"
         self._store, self._prefix, self._staging = store, prefix, folder / ".staging"
+        self._copies = Copies(folder / ".copies")
         self._fences: dict[int, frozenset[Mark] | None] = {}
 
     def fence(self, attempt: int) -> None:
@@ -63,19 +66,21 @@ class Objects:
     def open_staging(self, attempt: int, step: int) -> Path:
         """Make the folder on this node. Raises OSError if a later attempt has begun."""
         self._require_latest(attempt)
+        self._copies.make_room(attempt, step)
         folder = self.staging(attempt, step)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def publish(self, attempt: int, step: int, name: str) -> str:
-        """Upload a file, free the disk of it, and return what it is called there."""
+        """Upload a file and return what it is called there; here it becomes a copy."""
         path, called = self.staging(attempt, step) / name, f"{attempt:03d}-{name}"
         self._store.put(f"{self._of(step)}{called}", parts_of(path))
-        path.unlink()
+        self._copies.keep(path, attempt, step)
         return called
 
     def discard(self, attempt: int, step: int) -> None:
         """Remove what an attempt wrote of a step, here and in the store."""
+        self._copies.drop(attempt, step)
         shutil.rmtree(self.staging(attempt, step), ignore_errors=True)
         self._remove(f"{self._of(step)}{attempt:03d}-")
 
@@ -100,7 +105,7 @@ class Objects:
 
     def place(self, step: int) -> Place:
         """Return where the checkpoint of a step lies."""
-        return _Objects(self._store, self._of(step))
+        return _Objects(self._store, self._of(step), self._copies, step)
 
     def reject(self, step: int) -> None:
         """Take the manifest of a step out of the run and keep it; its files stay where they are."""
@@ -115,6 +120,10 @@ class Objects:
         """Remove a checkpoint: its manifest first, then it is none any more."""
         self._store.delete(f"{self._of(step)}{MANIFEST}")
         self._remove(self._of(step))
+
+    def forget_copies(self) -> None:
+        """Free this node of what it keeps for a restart."""
+        self._copies.forget()
 
     def sweep(self) -> None:
         """Remove files of attempts that are over and of which no manifest tells."""
@@ -213,6 +222,8 @@ class _Objects:
 
     store: Store
     prefix: str
+    copies: Copies
+    step: int
 
     def get(self, name: str) -> bytes:
         try:
@@ -225,3 +236,7 @@ class _Objects:
 
     def source(self, name: str) -> Source:
         return ObjectSource(self.store, f"{self.prefix}{name}")
+
+    def near(self, name: str) -> Source | None:
+        attempt = attempt_of(name)
+        return self.copies.find(attempt, self.step, name.partition("-")[2]) if attempt else None

@@ -5,7 +5,7 @@ readable first, for want of a permission or of a disk that answers, raises Platf
 """
 
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Protocol
 from launcher.core.errors import PlatformError
 from launcher.core.manifest import FileIndex, Manifest, RankFile, is_sealed
 from launcher.storage.slice_files import Copy, Damaged, read_copies, verify_file
-from launcher.storage.sources import FileSource, Source
+from launcher.storage.sources import FileSource, Source, whole
 
 MANIFEST = "manifest.json"
 
@@ -32,6 +32,10 @@ class Place(Protocol):
 
     def source(self, name: str) -> Source:
         """Return a file to be read in parts."""
+        ...
+
+    def near(self, name: str) -> Source | None:
+        """Return what this node keeps of a file, if anything: worth reading only if it is compared with digests."""
         ...
 
 
@@ -53,12 +57,19 @@ class Folder:
         """Return a file to be read in parts."""
         return FileSource(self.path / name)
 
+    def near(self, name: str) -> Source | None:
+        """Return nothing: there is nothing nearer."""
+        return None
 
-def manifest_in(place: Place) -> Manifest:
-    """Return a checkpoint's manifest, the sizes of its files compared. Raises Damaged or PlatformError."""
+
+def manifest_in(place: Place, *, sizes: bool = True) -> Manifest:
+    """Return a checkpoint's manifest, the sizes of its files compared. Raises Damaged or PlatformError.
+
+    Without `sizes` no file is asked for: each costs a request, and every rank has as many as there are ranks.
+    """
     with reading():
         manifest = _manifest(place.get(MANIFEST))
-        for file in manifest.files:
+        for file in manifest.files if sizes else ():
             if (size := place.size(file.name)) != file.bytes:
                 raise Damaged(f"{file.name} has {size} bytes where {file.bytes} were written")
     return manifest
@@ -74,24 +85,37 @@ def _manifest(text: bytes) -> Manifest:
     return manifest
 
 
-def index_in(place: Place, file: RankFile) -> FileIndex:
-    """Return what is in one rank's file. Raises Damaged or PlatformError."""
+def index_in(place: Place, file: RankFile, *, near: bool = True) -> FileIndex:
+    """Return what is in one rank's file, `near` from this node's copy if it has one. Raises Damaged or PlatformError.
+    """
+    name = f"{file.name}.json"
+    if near and (copy := place.near(name)) is not None:
+        with suppress(OSError):
+            if index_digest(text := whole(copy)) == file.index_digest:
+                return FileIndex.from_json(text)
     with reading():
-        text = place.get(f"{file.name}.json")
+        text = place.get(name)
     if index_digest(text) != file.index_digest:
         raise Damaged(f"{file.name}.json is damaged")
     return FileIndex.from_json(text)
 
 
 def copy_from(place: Place, file: RankFile, index: FileIndex, copies: Iterable[Copy]) -> int:
-    """Fill every copy from one rank's file; return the bytes read. Raises Damaged or PlatformError."""
+    """Fill every copy from one rank's file, or what this node keeps of it; return the bytes read.
+
+    Raises Damaged or PlatformError.
+    """
+    wanted = list(copies)
+    if (near := place.near(file.name)) is not None:
+        with suppress(OSError, Damaged):
+            return read_copies(near, index, wanted)
     with reading():
-        return read_copies(place.source(file.name), index, copies)
+        return read_copies(place.source(file.name), index, wanted)
 
 
 def verify_in(place: Place, file: RankFile) -> None:
-    """Read all of one rank's file and check every block. Raises Damaged or PlatformError."""
-    index = index_in(place, file)
+    """Read all of one rank's file where all nodes see it, and check every block. Raises Damaged or PlatformError."""
+    index = index_in(place, file, near=False)
     with reading():
         verify_file(place.source(file.name), index)
 

@@ -86,11 +86,11 @@ class Checkpoints:
         """Return the names of those that were put aside."""
         return self._medium.rejected()
 
-    def manifest(self, step: int) -> Manifest:
-        """Return a checkpoint's manifest, the sizes of its files compared. Raises Damaged or PlatformError."""
+    def manifest(self, step: int, *, sizes: bool = True) -> Manifest:
+        """Return a checkpoint's manifest, with `sizes` those of its files compared. Raises Damaged or PlatformError."""
         with reading():
             place = self._medium.place(step)
-        manifest = manifest_in(place)
+        manifest = manifest_in(place, sizes=sizes)
         if manifest.step != step:
             raise Damaged(f"{MANIFEST} is of step {manifest.step}")
         if self._chain is not None and self._chain(step) != manifest.chain:
@@ -139,6 +139,10 @@ class Checkpoints:
     def delete(self, step: int) -> None:
         """Remove a checkpoint, so that it is never half there."""
         self._medium.delete(step)
+
+    def forget_copies(self) -> None:
+        """Free this node of what it keeps for a restart: the run is finished."""
+        self._medium.forget_copies()
 
     def sweep(self) -> None:
         """Remove what deletions and attempts that were cut short have left."""

@@ -18,8 +18,9 @@ from launcher.core.manifest import Area, FileIndex
 from launcher.storage.sources import Source
 
 SMALLEST_BLOCK, LARGEST_BLOCK = 4 << 10, 1 << 20
-BLOCKS_PER_FILE = 4096
-"""About as many as an index has room for; small files have small blocks, so that parts of them can be read alone."""
+BLOCKS_PER_SLICE, MOST_BLOCKS = 64, 1 << 18
+"""Another number of ranks cuts slices elsewhere, and reads whole blocks at each cut: with as few as four in a slice an
+8B model's would be two fifths more than what is wanted. A digest takes 35 bytes of the index."""
 CHUNK = 8 << 20
 """Bytes written or read at once: a whole number of blocks."""
 SYNCED = 64 << 20
@@ -47,19 +48,20 @@ class Copy:
     into: memoryview
 
 
-def block_size(total: int) -> int:
-    """Return the bytes of a block for a file of `total` bytes: a power of two."""
-    wanted = max(1, total // BLOCKS_PER_FILE)
+def block_size(total: int, slices: int) -> int:
+    """Return the bytes of a block for a file of `total` bytes that holds so many slices: a power of two."""
+    wanted = max(1, total // min(max(1, slices) * BLOCKS_PER_SLICE, MOST_BLOCKS))
     return min(max(1 << (wanted - 1).bit_length(), SMALLEST_BLOCK), LARGEST_BLOCK)
 
 
-def write_buffers(path: Path, buffers: Sequence[Buffer],
+def write_buffers(path: Path, buffers: Sequence[Buffer], slices: int,
                   rest: Callable[[float], object] = lambda _worked: None) -> tuple[int, tuple[Area, ...]]:
-    """Write the buffers one after the other, durably; return the block size and the areas. Raises OSError.
+    """Write the buffers, which hold so many slices, one after the other, durably; return the block size and the areas.
+    Raises OSError.
 
     After each chunk `rest` is told how many seconds of a core it took.
     """
-    block = block_size(sum(buffer.content.nbytes for buffer in buffers))
+    block = block_size(sum(buffer.content.nbytes for buffer in buffers), slices)
     areas: list[Area] = []
     offset = 0
     with path.open("wb", buffering=0) as file:
@@ -83,23 +85,36 @@ def write_buffers(path: Path, buffers: Sequence[Buffer],
 
 def read_copies(source: Source, index: FileIndex, copies: Iterable[Copy]) -> int:
     """Fill every copy from the file; return the bytes read. Raises Damaged where a block is not what was written."""
-    by_area: dict[int, list[Copy]] = defaultdict(list)
-    for copy in copies:
-        if len(copy.into):
-            by_area[copy.area].append(copy)
-    parts = [part for number, wanted in by_area.items()
-             for part in _parts(index, number, _spans(wanted, index.areas[number].bytes, index.block))]
+    by_area = _by_area(copies)
     read = 0
-    for part, data in _checked(source, index, parts):
+    for part, data in _checked(source, index, _wanted(index, by_area)):
         _fill(by_area[part.area], part.start, data)
         read += len(data)
     return read
+
+
+def bytes_to_read(index: FileIndex, copies: Iterable[Copy]) -> int:
+    """Return how many bytes of the file are read for the copies: those of whole blocks."""
+    return sum(part.end - part.start for part in _wanted(index, _by_area(copies)))
 
 
 def verify_file(source: Source, index: FileIndex) -> int:
     """Read all of a file and check every block; return the bytes read. Raises Damaged."""
     parts = [part for number, area in enumerate(index.areas) for part in _parts(index, number, [(0, area.bytes)])]
     return sum(len(data) for _, data in _checked(source, index, parts))
+
+
+def _by_area(copies: Iterable[Copy]) -> dict[int, list[Copy]]:
+    by_area: dict[int, list[Copy]] = defaultdict(list)
+    for copy in copies:
+        if len(copy.into):
+            by_area[copy.area].append(copy)
+    return by_area
+
+
+def _wanted(index: FileIndex, by_area: dict[int, list[Copy]]) -> list["_Part"]:
+    return [part for number, wanted in by_area.items()
+            for part in _parts(index, number, _spans(wanted, index.areas[number].bytes, index.block))]
 
 
 def _fill(copies: list[Copy], low: int, data: memoryview) -> None:

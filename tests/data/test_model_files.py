@@ -90,3 +90,16 @@ def test_a_model_in_an_object_store_is_read_there_and_is_the_same_model(folder, 
     assert base_fingerprint(url) == base_fingerprint(str(folder))
     for _ in range(2):
         assert (whole_model_folder(url) / "model-2.safetensors").read_bytes() == whole(weight_sources(url)[1])
+
+
+def test_small_files_of_a_model_are_fetched_once_for_all_processes_of_a_node(bucket, tmp_path, monkeypatch):
+    monkeypatch.setenv("LAUNCHER_SCRATCH", str(tmp_path / "scratch"))
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        bucket.put(f"runs/x/{name}", b"{}")
+    for _ in range(3):
+        here = model_folder(bucket.url, weights=True)
+    assert (here / "tokenizer.json").read_text() == "{}"
+    fetched = [given.path.rpartition("/")[2] for given in bucket.relay.given if "?" not in given.path]
+    assert sorted(fetched) == ["config.json", "tokenizer.json"]
+    open_store(bucket.url).put("tokenizer.json", b"[]")
+    assert (model_folder(bucket.url, weights=True) / "tokenizer.json").read_text() == "[]"

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +47,8 @@ class PlainWorkers:
 
     MODULE = "launcher.runtime.worker"
 
-    def __init__(self, folder: Path, count: int) -> None:
+    def __init__(self, folder: Path, count: int, environments: Sequence[Mapping[str, str]] = ()) -> None:
+        self._environments = environments
         self.mailboxes = [Mailbox(folder / f"w{rank}").create() for rank in range(count)]
         self.lifelines = [os.open(box.lifeline, os.O_RDWR | os.O_NONBLOCK) for box in self.mailboxes]
         self.logs = [folder / f"w{rank}.log" for rank in range(count)]
@@ -56,9 +57,10 @@ class PlainWorkers:
 
     def _spawn(self, rank: int) -> ForkedProcess:
         return ForkedProcess(self.MODULE, self.mailboxes[rank].folder, log=self.logs[rank],
-                             environment={"LOCAL_RANK": str(rank)})
+                             environment={"LOCAL_RANK": str(rank),
+                                          **(self._environments[rank] if self._environments else {})})
 
-    def order(self, run_dir: Path, cache: str, plan: RunPlan, attempt: AttemptPlan,
+    def order(self, run_dir: Path | str, cache: str, plan: RunPlan, attempt: AttemptPlan,
               checkpoint: CheckpointPolicy | None = None) -> None:
         for rank, mailbox in enumerate(self.mailboxes):
             mailbox.deliver("orders", WorkerOrders(run_dir=str(run_dir), cache=cache, plan=plan, attempt=attempt,
@@ -98,8 +100,10 @@ class PlainWorkers:
 
 
 @contextmanager
-def plain_workers(folder: Path, count: int) -> Iterator[PlainWorkers]:
-    workers = PlainWorkers(folder, count)
+def plain_workers(folder: Path, count: int,
+                  environments: Sequence[Mapping[str, str]] = ()) -> Iterator[PlainWorkers]:
+    """Start workers, with more in the environment of each if it is said."""
+    workers = PlainWorkers(folder, count, environments)
     try:
         yield workers
     finally:

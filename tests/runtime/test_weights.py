@@ -1,6 +1,10 @@
 """Base weights are read as slices, and what does not fit is named."""
 
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,8 +13,11 @@ from torch import nn
 
 from launcher.core.errors import UserError
 from launcher.core.slices import Slice, zero3_slice
+from launcher.runtime import weights
 from launcher.runtime.tensor_files import SafetensorsFolder
-from launcher.runtime.weights import load_weights
+from launcher.runtime.weights import load_weights, owners, shared_folder
+from launcher.storage.sources import FileSource
+from launcher.storage.store import Span
 
 
 @pytest.fixture
@@ -71,3 +78,82 @@ def test_files_that_are_not_whole(stored: dict[str, torch.Tensor], tmp_path: Pat
 def test_a_folder_without_weights(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no \.safetensors file"):
         SafetensorsFolder(tmp_path)
+
+
+class Counted:
+    """A file that knows how often each of its bytes was read."""
+
+    def __init__(self, path: Path) -> None:
+        self.file, self.name, self.times = FileSource(path), path.name, Counter[int]()
+
+    def size(self) -> int:
+        return self.file.size()
+
+    def read(self, spans: Iterable[Span]) -> Iterator[bytes]:
+        for offset, length in spans:
+            self.times.update(range(offset, offset + length))
+            yield from self.file.read([(offset, length)])
+
+
+class Rank:
+    """One of several ranks that load one after the other: each is sent what those before it have read."""
+
+    def __init__(self, rank: int, sent: dict[int, torch.Tensor]) -> None:
+        self.rank, self.sent, self.number = rank, sent, 0
+
+    def broadcast(self, tensor: torch.Tensor, src: int) -> None:
+        if src == self.rank:
+            self.sent[self.number] = tensor.clone()
+        elif src < self.rank:
+            tensor.copy_(self.sent[self.number])
+        self.number += 1
+
+
+def test_each_byte_of_a_base_that_all_ranks_hold_whole_is_read_once(
+        stored: dict[str, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, sent, model = Counted(tmp_path / "model.safetensors"), dict[int, torch.Tensor](), Two()
+    folder = SafetensorsFolder(tmp_path, [file])
+    for rank in (Rank(number, sent) for number in range(3)):
+        monkeypatch.setattr(weights, "_place", lambda rank=rank: (rank.rank, 3))
+        monkeypatch.setattr(weights.dist, "broadcast", rank.broadcast)
+        load_weights(model := Two(), folder)
+    assert set(file.times.values()) == {1} and len(file.times) == file.size()
+    assert torch.equal(model.a.weight, stored["a.weight"]) and torch.equal(model.a.bias, stored["a.bias"])
+    assert torch.equal(model.b.weight, stored["b.weight"].float())
+
+
+@pytest.mark.parametrize("sizes", [[10] * 30, [1, 1000, 1, 1], [7], [], [0, 0, 5]])
+def test_parts_are_dealt_out_in_order_and_evenly(sizes: list[int]) -> None:
+    found = owners(sizes, 4)
+    assert len(found) == len(sizes) and found == sorted(found) and set(found) <= set(range(4))
+    shares = [sum(size for size, owner in zip(sizes, found, strict=True) if owner == rank) for rank in range(4)]
+    assert all(share <= sum(sizes) / 4 + max(sizes, default=0) for share in shares)
+
+
+def test_a_header_is_read_by_one_rank_and_a_bad_one_is_told_by_all(stored: dict[str, torch.Tensor],
+                                                                   tmp_path: Path) -> None:
+    files, told = [FileSource(tmp_path / name) for name in ("bad.safetensors", "model.safetensors")], list[str]()
+    files[0].path.write_bytes(b"garbage that is no header at all")
+
+    class Two:
+        """An exchange of two ranks, played one after the other."""
+
+        def all(self, text: str) -> list[str]:
+            told.append(text)
+            return told[-2:] if len(told) > 1 else [text]
+
+    exchange: Any = Two()
+    with pytest.raises(UserError, match=r"bad\.safetensors: not a safetensors file"):
+        shared_folder("m", files, exchange, 0, 2)
+    assert json.loads(told[0])[0] == {}
+    with pytest.raises(UserError, match=r"bad\.safetensors: not a safetensors file"):
+        shared_folder("m", files, exchange, 1, 2)
+    assert list(json.loads(told[1])[0]) == ["model.safetensors"]
+
+
+def test_of_a_run_that_goes_on_only_what_no_checkpoint_holds_is_read(stored: dict[str, torch.Tensor],
+                                                                     tmp_path: Path) -> None:
+    model = Two()
+    model.a.weight.requires_grad_(False)
+    load_weights(model, SafetensorsFolder(tmp_path), trained=False)
+    assert torch.equal(model.a.weight, stored["a.weight"]) and not model.b.weight.any() and not model.a.bias.any()

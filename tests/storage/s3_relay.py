@@ -33,6 +33,16 @@ class Asked:
     size: int
 
 
+@dataclass(frozen=True)
+class Given:
+    """What one request for content was given."""
+
+    path: str
+    begin: int
+    """The first byte, by the answer; 0 of a whole object."""
+    size: int
+
+
 class Faults:
     """Which requests go wrong, and how: drawn, or as a test says."""
 
@@ -73,6 +83,7 @@ class Relay(ThreadingHTTPServer):
         super().__init__((host, 0), _Relayed)
         self.target, self.faults = urlsplit(target).netloc, faults
         self.asked: list[Asked] = []
+        self.given: list[Given] = []
         self.writing, self.over = threading.Lock(), threading.Event()
         self.address = f"http://{host}:{self.server_address[1]}"
 
@@ -147,6 +158,9 @@ class _Relayed(BaseHTTPRequestHandler):
 
     def _done(self, answer: HTTPResponse, content: bytes, fault: str | None) -> None:
         headers = {name: value for name, value in answer.getheaders() if name.lower() not in HOP}
+        if self.command == "GET" and answer.status in (200, 206):
+            begin = (answer.getheader("Content-Range") or "bytes 0-").removeprefix("bytes ").partition("-")[0]
+            self.server.given.append(Given(self.path, int(begin), len(content)))
         length = answer.getheader("Content-Length", "0") if self.command == "HEAD" else str(len(content))
         if fault == "broken after":
             self._answer(500, {"Content-Type": "application/xml"}, INTERNAL)

@@ -28,7 +28,7 @@ def commit(checkpoints: Checkpoints, step: int, *, chain: str = "c", ranks: int 
     folder, files = checkpoints.open_staging(attempt, step), []
     for rank in range(ranks):
         content = random.Random(step * 10 + rank).randbytes(ELEMENTS * 4)
-        block, areas = write_buffers(folder / f"rank-{rank:03d}.bin", [Buffer(memoryview(content), "float32")])
+        block, areas = write_buffers(folder / f"rank-{rank:03d}.bin", [Buffer(memoryview(content), "float32")], 1)
         piece = Piece(name="master/w", low=rank * ELEMENTS, length=ELEMENTS, total=ranks * ELEMENTS, area=0, start=0)
         files.append(checkpoints.publish(attempt, step, f"rank-{rank:03d}.bin", block, areas, (piece,)))
     checkpoints.commit(Manifest(
@@ -218,4 +218,6 @@ def test_a_part_is_read_without_the_rest_and_checked(checkpoints: Checkpoints) -
 
 
 def test_blocks_are_small_in_small_files_and_few_in_large_ones() -> None:
-    assert [block_size(total) for total in (0, 10**6, 10**8, 10**10, 10**12)] == [4096, 4096, 32768, 1 << 20, 1 << 20]
+    sizes = [block_size(total, 900) for total in (0, 10**6, 10**8, 10**9, 10**10, 10**12)]
+    assert sizes == [4096, 4096, 4096, 32768, 262144, 1 << 20]
+    assert block_size(10**10, 10**6) == 65536, "an index has an end, however many slices there are"

@@ -1,19 +1,19 @@
 """Loading a checkpoint into a fresh engine, whatever the number of ranks that saved it.
 
-Each rank reads the slices it holds and nothing else, checks what it reads, and all agree before anything is used. A
-checkpoint that any rank finds damaged is put aside, said so, and the one before is tried. One that a rank cannot read
-for another reason stays, and the run ends.
+Each rank reads the slices it holds and nothing else, and only the indexes of files that it may need; it checks what it
+reads, and all agree before anything is used. A checkpoint that any rank finds damaged is put aside, said so, and the
+one before is tried. One that a rank cannot read for another reason stays, and the run ends.
 """
 
 import json
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
 from launcher.core.errors import PlatformError, RunFailed
 from launcher.core.manifest import FileIndex, Manifest, Piece, RankFile
-from launcher.core.slices import missing
+from launcher.core.slices import likeliest_first, missing
 from launcher.runtime.checkpoint.state import EngineState, Flat
 from launcher.runtime.process_group import Exchange
 from launcher.storage.checkpoint_place import copy_from
@@ -28,8 +28,10 @@ Rejected = Callable[[int, str], None]
 class Loader:
     """Reads one rank's part of checkpoints."""
 
-    def __init__(self, state: EngineState, checkpoints: Checkpoints, exchange: Exchange, rank: int) -> None:
-        self._state, self._checkpoints, self._exchange, self._rank = state, checkpoints, exchange, rank
+    def __init__(self, state: EngineState, checkpoints: Checkpoints, exchange: Exchange, rank: int,
+                 ranks: int) -> None:
+        self._state, self._checkpoints, self._exchange = state, checkpoints, exchange
+        self._rank, self._ranks = rank, ranks
         self.bytes_read = 0
 
     def load_newest(self, step: int, rejected: Rejected) -> Manifest:
@@ -68,32 +70,64 @@ class Loader:
     def _try(self, step: int) -> tuple[Manifest | None, str, str]:
         """Return the manifest once everything is read; else how it is damaged, or why it cannot be read."""
         try:
-            manifest = self._checkpoints.manifest(step)
-            held = [(file, self._checkpoints.index(step, file)) for file in manifest.files]
-            self._fill(list(self._state.flats()), step, held)
+            # Sizes are rank 0's to compare: a file that is too short is found by whoever reads it, too.
+            manifest = self._checkpoints.manifest(step, sizes=self._rank == 0)
+            flats = list(self._state.flats())
+            self._fill(flats, step, self._held(flats, step, manifest))
         except Damaged as error:
             return None, str(error), ""
         except PlatformError as error:
             return None, "", str(error)
         return manifest, "", ""
 
+    def _held(self, flats: list[Flat], step: int, manifest: Manifest) -> list[Held]:
+        files = manifest.files
+        asked = ((files[number], self._checkpoints.index(step, files[number]))
+                 for number in likeliest_first(self._rank, self._ranks, len(files)))
+        return files_with(flats, asked)
+
     def _fill(self, flats: list[Flat], step: int, held: list[Held]) -> None:
-        where: dict[str, list[tuple[int, Piece]]] = defaultdict(list)
-        for number, (_, index) in enumerate(held):
-            for piece in index.pieces:
-                where[piece.name].append((number, piece))
-        copies: dict[int, list[Copy]] = defaultdict(list)
         hosts = [flat.tensor if flat.tensor.device.type == "cpu" else torch.empty_like(flat.tensor, device="cpu")
                  for flat in flats]
-        for flat, host in zip(flats, hosts, strict=True):
-            _plan_copies(flat, host, where, copies)
         place = self._checkpoints.place(step)
-        for number, wanted in copies.items():
+        for number, wanted in plan_copies(flats, hosts, [index for _, index in held]).items():
             file, index = held[number]
             self.bytes_read += copy_from(place, file, index, wanted)
         for flat, host in zip(flats, hosts, strict=True):
             if host is not flat.tensor:
                 flat.tensor.copy_(host)
+
+
+def files_with(flats: Sequence[Flat], asked: Iterable[Held]) -> list[Held]:
+    """Return the first of the files, up to that by which every slice is found, and ask for no more.
+
+    Of many ranks the indexes of all files would be more bytes than a rank's slices.
+    """
+    wanted = [part.slice for flat in flats for part in flat.parts if part.slice.length]
+    found: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    held: list[Held] = []
+    for file, index in asked:
+        held.append((file, index))
+        for piece in index.pieces:
+            found[piece.name].append((piece.low, piece.low + piece.length))
+        wanted = [part for part in wanted if missing(part, found[part.name]) is not None]
+        if not wanted:
+            break
+    return held
+
+
+def plan_copies(flats: Sequence[Flat], hosts: Sequence[torch.Tensor],
+                indexes: Sequence[FileIndex]) -> dict[int, list[Copy]]:
+    """Return what to take from each file, by its number, to fill flat tensors of the host. Raises Damaged if something
+    is in none."""
+    where: dict[str, list[tuple[int, Piece]]] = defaultdict(list)
+    for number, index in enumerate(indexes):
+        for piece in index.pieces:
+            where[piece.name].append((number, piece))
+    copies: dict[int, list[Copy]] = defaultdict(list)
+    for flat, host in zip(flats, hosts, strict=True):
+        _plan_copies(flat, host, where, copies)
+    return copies
 
 
 def _plan_copies(flat: Flat, host: torch.Tensor, where: dict[str, list[tuple[int, Piece]]],

@@ -27,11 +27,11 @@ def state_of(engine: TrainEngine, orders: WorkerOrders) -> EngineState:
     return kind(engine.deepspeed, orders.rank, orders.attempt.world_size)
 
 
-def base_of(plan: RunPlan) -> str | None:
-    """Return what the base's files are known by, where only adapters are saved."""
+def base_of(plan: RunPlan, rank: int, exchange: Exchange) -> str | None:
+    """Return what the base's files are known by, where only adapters are saved. Rank 0 looks at them for all."""
     if plan.adapter is None or plan.model.path is None:
         return None
-    return base_fingerprint(plan.model.path)
+    return exchange.first(base_fingerprint(plan.model.path) if rank == 0 else "")
 
 
 def _require_same_base(plan: RunPlan, parent: Manifest, base: str | None) -> None:
@@ -49,14 +49,15 @@ def restore(orders: WorkerOrders, engine: TrainEngine, run: RunDir,
     plan, attempt = orders.plan, orders.attempt
     state = state_of(engine, orders)
     exchange, checkpoints = Exchange(new_group(), orders.rank, attempt.world_size), Checkpoints(run, plan.chain)
-    parent, base = None, base_of(plan)
+    parent, base = None, base_of(plan, orders.rank, exchange)
     if attempt.resume is not None:
         reporter.phase("loading", attempt.resume)
 
         def rejected(step: int, reason: str) -> None:
             reporter.event(CheckpointRejected(step=step, reason=reason))
 
-        parent = Loader(state, checkpoints, exchange, orders.rank).load_newest(attempt.resume, rejected)
+        loader = Loader(state, checkpoints, exchange, orders.rank, attempt.world_size)
+        parent = loader.load_newest(attempt.resume, rejected)
         _require_same_base(plan, parent, base)
     saver = Saver(state, checkpoints, exchange, orders.rank, orders.checkpoint.keep, reporter.progress)
     policy = policy_of(orders.checkpoint)

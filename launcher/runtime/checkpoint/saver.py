@@ -145,9 +145,9 @@ class Saver:
             folder = self._checkpoints.open_staging(manifest.attempt, manifest.step)
             buffers = [Buffer(flat.tensor.numpy().data, str(flat.tensor.dtype).removeprefix("torch."))
                        for flat in staged.flats]
-            block, areas = write_buffers(folder / name, buffers, self._rest)
-            file = self._checkpoints.publish(manifest.attempt, manifest.step, name, block, areas,
-                                             pieces_of(staged.flats))
+            pieces = pieces_of(staged.flats)
+            block, areas = write_buffers(folder / name, buffers, len(pieces), self._rest)
+            file = self._checkpoints.publish(manifest.attempt, manifest.step, name, block, areas, pieces)
         except Exception as error:  # whatever it is, the other ranks wait for this one's vote
             log.exception("this rank's part of step %d was not written", manifest.step)
             return None, (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"

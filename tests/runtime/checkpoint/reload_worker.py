@@ -63,7 +63,7 @@ def main(orders_file: str, target: str, store: str, out: str) -> None:
     exchange = Exchange(new_group(), orders.rank, orders.attempt.world_size)
     source, copy = Checkpoints(RunDir(orders.run_dir)), Checkpoints(RunDir(target))
     assert orders.attempt.resume is not None
-    loader = Loader(state, source, exchange, orders.rank)
+    loader = Loader(state, source, exchange, orders.rank, orders.attempt.world_size)
     manifest = loader.load_newest(orders.attempt.resume, lambda step, reason: None)
     share = sum(part.slice.length * flat.tensor.element_size() for flat in state.flats() for part in flat.parts)
     saver = Saver(state, copy, exchange, orders.rank, keep=9)
