@@ -34,7 +34,7 @@ def cloud(moto, bucket) -> Iterator[Cloud]:
         yield made
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.timeout(1800)
 def test_a_run_outlives_its_driver_its_job_a_raylet_and_the_head_and_tells_no_secret(cloud, tmp_path) -> None:
     seed = time.time_ns() % 2**32

@@ -1,8 +1,8 @@
 """A run as jobs of a real Ray cluster with a dashboard: by `launcher submit`, and as Ray's own users type it.
 
-One run in a shared folder goes through all of it: submitted, stopped, then gone on with and finished by plain `ray job
-submit`, twice. Nothing of the folder that jobs are submitted from is seen by the cluster but the run directory and what
-goes along. Runs in a bucket, on machines that share nothing, are `test_cloud`: what needs root stands there.
+One run goes through all of it: submitted, stopped, submitted again, its job stopped by Ray's command, then gone on with
+and finished by plain `ray job submit`, twice. Nothing of the folder that jobs are submitted from is seen by the cluster
+but the run directory and what goes along.
 """
 
 import json
@@ -177,13 +177,21 @@ def test_a_run_goes_from_job_to_job_however_it_is_submitted_and_stopped(cluster,
     assert "toy.a001 is submitted" in printed
     assert re.search(rf"the run joins its cluster at \S+:{cluster.port}", printed)
 
+    second = me.submit()
+    me.steps_of(2, second)
+    board.stop("toy.a002")
+    code, printed = me.end(second)
+    stopped = board.job("toy.a002")
+    assert stopped is not None and (code, stopped.state) == (75, "STOPPED"), printed
+    assert "was stopped" in printed and "before the run could say" not in printed
+
     code, printed = me.end(me.plain())
     assert code == 0 and "succeeded" in printed, printed[-4000:]
     code, printed = me.end(me.plain())
     assert code == 0 and "is finished already" in printed
     resumed = [event["resume"] for event in me.events("attempt_started")]
-    assert len(resumed) == 2 and resumed[0] is None and resumed[1] > 0
-    assert [event["exit_code"] for event in me.events("run_ended")] == [75, 0]
+    assert len(resumed) == 3 and resumed[0] is None and 0 < resumed[1] < resumed[2]
+    assert [event["exit_code"] for event in me.events("run_ended")] == [75, 75, 0]
     assert any((me.run / "model").glob("*.safetensors"))
 
     code, printed = me.end(me.submit())

@@ -22,7 +22,7 @@ U = TypeVar("U")
 class Settings:
     """How a store is talked to."""
 
-    patience_s: float = 60.0
+    patience_s: float = 120.0
     """How long one request is tried again while what is wrong may pass. A large object is many requests."""
     timeout_s: float = 20.0
     """How long an answer may be silent. A part has time for its size besides."""
