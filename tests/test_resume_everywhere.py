@@ -9,9 +9,9 @@ from tests.toy_run import journal, resume, run_unbroken, told, write_recipe
 EPOCH_ENDS = 5
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", [pytest.param("fp32", marks=pytest.mark.campaign),
+                                       pytest.param("bf16", marks=pytest.mark.slow)])
 def test_a_run_goes_on_bit_for_bit_from_the_checkpoint_at_an_epochs_end(tmp_path: Path, precision: str) -> None:
     write_recipe(tmp_path, precision)
     saved = run_unbroken(tmp_path)
