@@ -52,6 +52,7 @@ def test_the_two_commands_install_what_they_use() -> None:
 def test_the_commands_run_as_written(tmp_path: Path) -> None:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
                    "LAUNCHER_CACHE": str(tmp_path / "cache")}
+    environment.pop("OMP_NUM_THREADS", None)  # these tests' own, and no new user's
     assert "launcher run quickstart" in commands()
     for command in commands():
         done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True,
