@@ -149,6 +149,7 @@ class Slurm:
         others = [line for line in (self.folder / "hosts").read_text().splitlines() if line.split()[1] != machine.name]
         hosts.write_text("\n".join((*others, f"127.0.1.1 {machine.name}")) + "\n")
         subprocess.run(machine.argv(["mount", "--bind", str(hosts), "/etc/hosts"]), check=True)
+
     def machine(self, name: str) -> Machine:
         """Return a machine that is there, by its name."""
         return next(machine for machine in self.machines.live if machine.name == name)
