@@ -10,7 +10,7 @@ from launcher.core.architectures import known_facts
 from launcher.core.attempt import AttemptPlan, Cluster, RankPlace
 from launcher.core.dealing import micro_batches
 from launcher.core.ds_config import fill
-from launcher.core.errors import Problem, Unplannable
+from launcher.core.errors import NodesMissing, Problem, Unplannable
 from launcher.core.recipe_running import ClusterWish
 from launcher.core.run_plan import RunPlan
 
@@ -53,16 +53,23 @@ def choose_micro_batch(rows_per_step: int, wanted: int | Literal["auto"], world_
 
 
 def _refuse_unfit(wish: ClusterWish, cluster: Cluster) -> None:
-    found: list[Problem] = []
-    needed_nodes = wish.min_nodes or wish.nodes or 1
-    if len(cluster.nodes) < needed_nodes:
+    needed_nodes, present = wish.min_nodes or wish.nodes or 1, len(cluster.nodes)
+    missing: list[Problem] = []
+    if present < needed_nodes:
         needed = f"{needed_nodes} nodes are" if needed_nodes > 1 else "1 node is"
-        found.append(Problem("", "cluster.nodes", f"{needed} needed and {len(cluster.nodes) or 'none'} present"))
-    if not cluster.nodes:
-        raise Unplannable(found)
+        missing.append(Problem("", "cluster.nodes", f"{needed} needed and {present or 'none'} present"))
+    unfit = _unfit(wish, cluster) if cluster.nodes else []
+    if unfit:
+        raise Unplannable([*missing, *unfit])
+    if missing:
+        raise NodesMissing(missing)
+
+
+def _unfit(wish: ClusterWish, cluster: Cluster) -> list[Problem]:
+    """Return what the nodes that are there lack."""
     gpus_per_node = 0 if wish.workers is not None else wish.gpus_per_node or 0
-    found += [Problem("", "cluster.gpus_per_node", f"{gpus_per_node} GPUs are needed on {node.name} and "
-                      f"{node.slots} present") for node in cluster.nodes if node.slots < gpus_per_node]
+    found = [Problem("", "cluster.gpus_per_node", f"{gpus_per_node} GPUs are needed on {node.name} and "
+                     f"{node.slots} present") for node in cluster.nodes if node.slots < gpus_per_node]
     if workers_wanted(wish, cluster) < 1:
         found.append(Problem("", "cluster", "1 slot is needed and none is present; say --workers N to use CPU cores"))
     # Workers share cores if they must, but two workers on one GPU would wait for each other in NCCL for ever.
@@ -70,8 +77,7 @@ def _refuse_unfit(wish: ClusterWish, cluster: Cluster) -> None:
     if gpus and workers_wanted(wish, cluster) > gpus:
         found.append(Problem("", "cluster.workers",
                              f"{workers_wanted(wish, cluster)} GPUs are needed and {gpus} present"))
-    if found:
-        raise Unplannable(found)
+    return found
 
 
 def _ranks(wish: ClusterWish, cluster: Cluster) -> tuple[RankPlace, ...]:

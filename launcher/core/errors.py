@@ -62,6 +62,10 @@ class Unplannable(ProblemsError):
     """The recipe reads well, but no plan follows from it: an impossible mix, length or cluster."""
 
 
+class NodesMissing(Unplannable):
+    """Fewer nodes are there than an attempt needs; in a cloud more may be on their way."""
+
+
 class DataInvalid(UserError):
     """A source cannot be read, rendered or masked; the message names the file and the row."""
 

@@ -28,7 +28,7 @@ from launcher.core.attempt_state import (
     Waiting,
     WarmStandbys,
 )
-from launcher.core.errors import PlatformError, UserError
+from launcher.core.errors import NodesMissing, PlatformError, UserError
 from launcher.core.events import Decision, Event, RunEnded
 from launcher.core.failure import FailureKind, WorkerFailure
 from launcher.core.lifecycle import PATIENCE, advance
@@ -62,8 +62,14 @@ class Controller:
         self._ended: RunEnded | None = None
 
     def run(self) -> int:
-        """Work until the run has ended and return the exit code. Raises what the first attempt's placement raises."""
-        self._attempt = self._attempts.begin(self._attempts.history.struck(), self._clock())
+        """Work until the run has ended and return the exit code. Raises what the first attempt's placement raises, but
+        for nodes that may come."""
+        try:
+            self._attempt = self._attempts.begin(self._attempts.history.struck(), self._clock())
+        except NodesMissing as error:
+            if not self._attempts.go.nodes_may_come:
+                raise
+            self._unplaced = WorkerFailure(rank=-1, node="", kind=FailureKind.NODE_LOSS, message=str(error))
         state: State = Waiting()
         while not isinstance(state, END_STATES):
             seen = self._observe(state)

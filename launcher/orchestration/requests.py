@@ -51,6 +51,8 @@ class Go(Document):
     """None on an existing cluster: only there is it known what nodes there are."""
     wish: ClusterWish = ClusterWish()
     """What was asked for, where it is not placed yet."""
+    nodes_may_come: bool = False
+    """Nodes that are missing when it begins are waited for, like those that are lost later."""
     micro_batch: int | Literal["auto"] = "auto"
     checkpoint: CheckpointPolicy = CheckpointPolicy()
     """When to save."""

@@ -6,7 +6,7 @@ import pytest
 
 from launcher.core.attempt import Cluster, Node
 from launcher.core.attempt_planning import plan_attempt
-from launcher.core.errors import Unplannable
+from launcher.core.errors import NodesMissing, Unplannable
 from launcher.core.recipe import ModelChoice, Optimizer, Schedule
 from launcher.core.recipe_running import ClusterWish
 from launcher.core.run_plan import RunPlan, SegmentPlan, SourcePlan, StagePlan
@@ -94,6 +94,18 @@ def test_micro_batches_cover_the_step(rows, world, wanted, micro, accumulation):
 def test_an_unfit_cluster_is_refused_with_needed_against_present(wish, machines, needed):
     with pytest.raises(Unplannable, match=needed):
         attempt(wish, machines)
+
+
+@pytest.mark.parametrize(("wish", "machines", "expected"), [
+    ({"nodes": 4, "gpus_per_node": 4}, cluster(4, gpus=4), NodesMissing),
+    ({"nodes": 4}, Cluster(nodes=()), NodesMissing),
+    ({"nodes": 4, "gpus_per_node": 8}, cluster(4, gpus=4), Unplannable),
+    ({"nodes": 1, "gpus_per_node": 8}, cluster(4, gpus=4), Unplannable),
+])  # fmt: skip
+def test_nodes_that_are_missing_may_come_and_gpus_that_are_missing_do_not(wish, machines, expected):
+    with pytest.raises(Unplannable) as raised:
+        attempt(wish, machines)
+    assert raised.type is expected
 
 
 def test_an_attempt_survives_its_file():

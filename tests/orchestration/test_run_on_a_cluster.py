@@ -53,13 +53,15 @@ def others():
 
 class ClusterScene(Scene):
     wish = ClusterWish(workers=4)
+    nodes_may_come = False
 
     def __init__(self, folder, address) -> None:
         super().__init__(folder)
         self.supervisor = Supervisor("cluster", address=address)
 
     def go(self, plan):
-        return go_of(self.run.path, plan).model_copy(update={"placed": None, "wish": self.wish})
+        asked = {"placed": None, "wish": self.wish, "nodes_may_come": self.nodes_may_come}
+        return go_of(self.run.path, plan).model_copy(update=asked)
 
 
 @pytest.fixture
@@ -80,6 +82,24 @@ def test_more_nodes_than_there_are_are_refused_with_numbers(scene):
     assert scene.play(plan_of(("one", 3))) == 2
     assert "3 nodes are needed and 2 present" in scene.events("failure")[0]["message"]
     assert scene.ended() == ("refused", 2)
+
+
+def test_nodes_that_are_still_to_come_are_waited_for_where_they_may(scene, others):
+    scene.wish, scene.nodes_may_come = ClusterWish(nodes=3, gpus_per_node=1), True
+
+    def come(scene: ClusterScene) -> None:
+        awaited(lambda: scene.events("decision"), PATIENCE_S)
+        others.say("add")
+        scene.wait_step(2)
+        scene.supervisor.stop(STOP)
+
+    try:
+        assert scene.play(plan_of(("one", 100000)), come) == 75
+    finally:
+        others.say("kill")
+    assert world_sizes(scene) == [3]
+    assert "3 nodes are needed and 2 present" in scene.events("failure")[0]["message"]
+    assert {event["decision"] for event in scene.events("decision")} == {"restart"}
 
 
 def test_a_run_that_waits_for_nodes_which_somebody_holds_hears_a_stop(scene, others):
