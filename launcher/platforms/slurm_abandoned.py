@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 
 from launcher.core.errors import PlatformError
-from launcher.platforms.slurm_client import UNKNOWN_JOB, cancel, host_names, requeue, show_job
+from launcher.platforms.slurm_client import UNKNOWN_JOB, Unsure, cancel, host_names, requeue, show_job
 from launcher.platforms.slurm_ray import Orders
 from launcher.platforms.slurm_verdict import abandoned, headless
 
@@ -41,19 +41,28 @@ class JobWatch:
         except (PlatformError, KeyError) as error:
             return UNKNOWN_JOB in str(error)
         if self._node and headless(shown, left) and left[0] == self._name:
-            self._end(shown["BatchHost"])
-            return True
+            return self._end(shown["BatchHost"])
         return abandoned(shown, left, self._orders.restarts, self._name if self._node else None, saving=self._saving())
 
-    def _end(self, first: str) -> None:
-        """Let the job begin again, or end it for the next one of its chain."""
+    def _end(self, first: str) -> bool:
+        """Let the job begin again, or end it for the next one of its chain; return False if the next look must."""
+        try:
+            done = self._requeued_or_cancelled()
+        except PlatformError:
+            return False
+        sys.stderr.write(f"launcher on {self._name}: the job's first node, {first}, is lost; the job is {done}\n")
+        return True
+
+    def _requeued_or_cancelled(self) -> str:
+        """Return what was done. Raises PlatformError if Slurm cannot be heard now."""
         try:
             requeue(self._orders.handle)
-            done = "queued again"
+        except Unsure:  # A job that was queued again after all must not be cancelled.
+            raise
         except PlatformError as error:
             cancel(self._orders.handle)
-            done = f"ended ({error})"
-        sys.stderr.write(f"launcher on {self._name}: the job's first node, {first}, is lost; the job is {done}\n")
+            return f"ended ({error})"
+        return "queued again"
 
 
 def _answers(address: str, port: int) -> bool:

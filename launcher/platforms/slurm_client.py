@@ -16,6 +16,8 @@ CALL_S = 60.0
 """A busy controller answers late, and a job's end must not wait for one that never does."""
 UTC_SECONDS = {"SLURM_TIME_FORMAT": "%s"}
 """How all times are printed."""
+ASKED_AT_ONCE = 2000
+"""Jobs in one question: the system takes no longer word in a command than 128 KiB."""
 LOOK_S = 5.0
 """For a person who looks at a run: its files tell most of it without Slurm."""
 
@@ -58,6 +60,16 @@ def lost_nodes(job: str, names: Sequence[str]) -> list[str]:
     return [name for name in names if name not in left or name in down]
 
 
+def sound_nodes(job: str, names: Sequence[str]) -> list[str]:
+    """Return the nodes of a job that work, as far as Slurm answers: one that does not would fail a step of all."""
+    left = nodes_left(job, names)
+    try:
+        lost = lost_nodes(job, left)
+    except PlatformError:
+        lost = []
+    return [name for name in left if name not in lost]
+
+
 def is_down(state: str) -> bool:
     """Return whether a node of this state, like MIXED+DRAIN or ALLOCATED*, does no work: the star means silent."""
     return state.endswith("*") or bool({"DOWN", "FAIL", "FAILING", "NOT_RESPONDING"} & set(state.split("+")))
@@ -82,12 +94,16 @@ def start_estimate(command: Sequence[str], environment: Mapping[str, str]) -> st
 def look_up(jobs: Sequence[str]) -> dict[str, QueuedJob]:
     """Return what Slurm's queue has of some jobs, by number; what it has forgotten is left out. Raises PlatformError
     where there is no Slurm, or none that answers in a moment."""
-    try:
-        return queued_jobs(slurm(*squeue_command(jobs), patience_s=LOOK_S, environment=UTC_SECONDS))
-    except PlatformError as error:
-        if UNKNOWN_JOB in str(error):
-            return {}
-        raise
+    found: dict[str, QueuedJob] = {}
+    for start in range(0, len(jobs), ASKED_AT_ONCE):
+        try:
+            told = slurm(*squeue_command(jobs[start:start + ASKED_AT_ONCE]), patience_s=LOOK_S, environment=UTC_SECONDS)
+        except PlatformError as error:
+            if UNKNOWN_JOB not in str(error):
+                raise
+            continue
+        found |= queued_jobs(told)
+    return found
 
 
 def cancel(job: str) -> None:

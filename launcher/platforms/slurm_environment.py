@@ -15,6 +15,8 @@ RESTARTS = "SLURM_RESTART_COUNT"
 NODE, NODE_NAME = "SLURM_NODEID", "SLURMD_NODENAME"
 CORES, GPUS = "SLURM_JOB_CPUS_PER_NODE", "SLURM_GPUS_ON_NODE"
 MEMORY, MEMORY_OF_A_CORE = "SLURM_MEM_PER_NODE", "SLURM_MEM_PER_CPU"
+ALL_GPUS, GPUS_PER_NODE = "SLURM_GPUS", "SLURM_GPUS_PER_NODE"
+"""What was asked for, with --gpus for the whole job, or for each node."""
 _MIB = 2**20
 
 
@@ -68,6 +70,25 @@ def outside(environment: Mapping[str, str]) -> dict[str, str]:
     inside = JOB in environment
     return {name: value for name, value in environment.items()
             if not (inside and name.startswith("SLURM_") and name != "SLURM_CONF")}
+
+
+def of_steps(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment in which srun starts a step of the job."""
+    if ALL_GPUS not in environment:
+        return dict(environment)
+    # srun would ask for the GPUs of the whole job in each step: too many for one node, and as few as one of the first
+    # where it deals them out.
+    kept = {name: value for name, value in environment.items() if name != ALL_GPUS}
+    return kept | {GPUS_PER_NODE: environment.get(GPUS, "0")}
+
+
+def refuse_uneven_gpus(environment: Mapping[str, str]) -> None:
+    """Raise UserError if --gpus left the dealing out of GPUs to Slurm, and nodes have different numbers of them."""
+    asked = re.search(r"\d+$", environment.get(ALL_GPUS, ""))
+    nodes, here = int(environment[NODES]), int(environment.get(GPUS) or 0)
+    if asked and int(asked[0]) != nodes * here:
+        raise UserError(f"--gpus={environment[ALL_GPUS]}: the first of {nodes} nodes has {here} of them; "
+                        "ask for as many of each with --gpus-per-node")
 
 
 def share(environment: Mapping[str, str]) -> Share:

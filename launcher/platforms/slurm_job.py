@@ -14,20 +14,38 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from launcher.core.errors import YIELDED, LauncherError, PlatformError
+from launcher.core.errors import FAILED, FINISHED, INFRASTRUCTURE, REFUSED, YIELDED, LauncherError, PlatformError
 from launcher.platforms.addresses import head_address
 from launcher.platforms.ports import hold_block
-from launcher.platforms.slurm_client import host_names, lost_nodes, nodes_left, requeue, show_job
+from launcher.platforms.slurm_client import host_names, requeue, show_job, sound_nodes
 from launcher.platforms.slurm_command import Asked, asked, run_command
 from launcher.platforms.slurm_container import container
-from launcher.platforms.slurm_environment import JOB, Allocation, allocation, end_of, start_of, submitted, too_few_cores
+from launcher.platforms.slurm_environment import (
+    JOB,
+    Allocation,
+    allocation,
+    end_of,
+    refuse_uneven_gpus,
+    start_of,
+    submitted,
+    too_few_cores,
+)
 from launcher.platforms.slurm_following import Follower
 from launcher.platforms.slurm_notices import Messenger, Notices
 from launcher.platforms.slurm_ray import Orders, ray_environment
 from launcher.platforms.slurm_steps import CLOSE_S, POLL_S, NodesStep, clear, controller_command, end, start_controller
+from launcher.platforms.slurm_taking import taken
 from launcher.platforms.slurm_told import told_by
-from launcher.platforms.slurm_verdict import Verdict, exit_code, fruitless_allocations, needless, verdict
-from launcher.storage.jobs import job_record, record_began
+from launcher.platforms.slurm_verdict import (
+    FRUITLESS,
+    Verdict,
+    exit_code,
+    fruitless_allocations,
+    needless,
+    preempted,
+    verdict,
+)
+from launcher.storage.jobs import job_record, record_began, record_failed_start, record_started
 from launcher.storage.journal import read_journal
 from launcher.storage.lock import refuse_held, token_of
 from launcher.storage.orphan_grace import orphan_grace_s
@@ -36,6 +54,10 @@ from launcher.storage.stop_file import stops_asked
 
 REQUEUED_S = 60.0
 """For Slurm to end a job that was queued again."""
+AWAY_S, ASK_S = 900.0, 5.0
+"""For a controller of Slurm's that is restarted: until it is back, nobody ends the allocation either."""
+OWN_CODES = (FINISHED, FAILED, REFUSED, YIELDED)
+"""Of a controller that ended by itself."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         orphan_grace_s(os.environ)
         shown = _shown(os.environ.get(JOB))
         job = allocation(os.environ, shown)
+        refuse_uneven_gpus(os.environ)
         wanted = asked(arguments, job.task)
         if job.task is not None:
             _to_own_log(job, RunDir(wanted.run_dir))
@@ -59,6 +82,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LauncherError as error:
         sys.stderr.write(f"launcher: {error}\n")
         return error.exit_code
+    except OSError as error:
+        if error.filename is None:
+            raise
+        sys.stderr.write(f"launcher: {error.filename}: {error.strerror}\n")
+        return INFRASTRUCTURE
 
 
 def _shown(job: str | None) -> dict[str, str]:
@@ -124,7 +152,7 @@ class Job:
                 # At once: a moment later Slurm would take the job for timed out.
                 return self._conclude(code)
         if nodes.broken and not self._notices.ended:
-            clear(self._job.job, nodes_left(self._job.handle, names))
+            clear(self._job.job, sound_nodes(self._job.handle, names))
         return self._conclude(code)
 
     def _bring_up(self, nodes: NodesStep, names: Sequence[str]) -> bool:
@@ -132,15 +160,25 @@ class Job:
         try:
             return nodes.wait_ready(lambda: self._notices.request() is not None)
         except PlatformError as error:
-            if not (lost := lost_nodes(self._job.handle, names)):
+            how = taken(self._job.handle, names, lambda: self._notices.request() is not None, _say)
+            if not (how := how or self._worth_another()):
                 raise
             # Not this job's fault: Slurm gives it others.
-            _say(f"{error}. Slurm has lost {', '.join(lost)}")
+            _say(f"{error}. {how}")
             return False
+
+    def _worth_another(self) -> str:
+        """Return why another allocation is worth its wait although Ray did not come up in this one."""
+        # Where nothing of the run has ever worked, somebody waits for the sentence that says why.
+        if not self._follower.before or (failed := record_failed_start(self._run, self._job.handle)) >= FRUITLESS:
+            return ""
+        return f"The run has worked before, so it is tried in another allocation ({failed} of {FRUITLESS - 1})"
 
     def _control(self, orders: Orders, names: Sequence[str]) -> int:
         """Run the controller and pass every notice on to it; return its exit code."""
         _say("Ray is up on all nodes")
+        with suppress(OSError):
+            record_started(self._run, self._job.handle)
         messenger = Messenger(self._run, time.time())
         command = run_command(self._wanted, f"{orders.address}:{orders.port}", self._job.nodes,
                               self._where.python)
@@ -149,12 +187,20 @@ class Job:
         while (code := step.poll()) is None and not self._notices.over():
             self._follower.look(self._job.handle, names)
             if (request := self._notices.request()) is not None:
-                messenger.tell(request)
+                with suppress(OSError):  # A file system that fails for a while: the next look asks.
+                    messenger.tell(request)
             time.sleep(POLL_S)
         if code is None:
             self._end(step)
-        asked = self._notices.request() is not None
+        asked = self._notices.request() is not None or (step.returncode not in OWN_CODES and self._preempted())
         return exit_code(step.returncode, ended_by_us=code is None, asked=asked)
+
+    def _preempted(self) -> bool:
+        """Return whether Slurm told the job's steps alone that it takes the nodes away, for all that it answers."""
+        try:
+            return preempted(show_job(self._job.handle))
+        except PlatformError:
+            return False
 
     def _end(self, step: "subprocess.Popen[bytes]") -> None:
         _say("the allocation ends; what was saved last stands")
@@ -172,12 +218,12 @@ class Job:
             _say(words)
         return code
 
-    def _state(self) -> str:
-        """Return what Slurm calls the job's state; where it does not answer, what its signals say."""
+    def _state(self, unheard: str = "RUNNING") -> str:
+        """Return what Slurm calls the job's state; where it does not answer and no signal came, `unheard`."""
         try:
             return show_job(self._job.handle).get("JobState", "")
         except PlatformError:
-            return "" if self._notices.ended else "RUNNING"
+            return "" if self._notices.ended else unheard
 
     def _stop_asked(self) -> bool:
         """Return whether somebody asked this job, or the controller of this allocation, to stop for good."""
@@ -191,7 +237,7 @@ class Job:
 
     def _requeue(self) -> None:
         try:
-            requeue(self._job.handle)
+            self._ask_requeue()
         except PlatformError as error:
             _say(f"the run has yielded, and this job cannot be queued again ({error}); the next link of its "
                  "chain goes on, or the same sbatch command")
@@ -201,6 +247,20 @@ class Job:
         # An exit of its own could come before Slurm's word and be taken for the job's end.
         while not self._notices.ended and time.monotonic() < until:
             time.sleep(POLL_S)
+
+
+    def _ask_requeue(self) -> None:
+        """Ask Slurm to queue the job again, however long it restarts. Raises PlatformError if it refuses."""
+        until = time.monotonic() + AWAY_S
+        while True:
+            try:
+                return requeue(self._job.handle)
+            except PlatformError:
+                if (state := self._state("")) not in ("", "RUNNING"):
+                    return None  # Slurm has heard an earlier question whose answer was lost.
+                if state or self._notices.ended or time.monotonic() >= until:
+                    raise
+            time.sleep(ASK_S)
 
 
 def _to_own_log(job: Allocation, run: RunDir) -> None:

@@ -4,6 +4,7 @@ Decides how srun is called, and that steps end by their standard input or by the
 What the tasks do is `slurm_node` and the controller's; when they begin and end is `slurm_job`.
 """
 
+import os
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from typing import Self
 
 from launcher.core.errors import PlatformError
 from launcher.platforms.slurm_container import Container
+from launcher.platforms.slurm_environment import of_steps
 from launcher.platforms.slurm_ray import FOLDERS, Orders, Report
 from launcher.storage.orphan_grace import ORPHAN_GRACE_S
 
@@ -60,7 +62,8 @@ class NodesStep:
     def __enter__(self) -> Self:
         # A session of its own: what is sent to the batch script's process group is not for the step.
         self._srun = subprocess.Popen(nodes_command(len(self._names), self._where), stdin=subprocess.PIPE,
-                                      stdout=subprocess.PIPE, text=True, start_new_session=True)
+                                      stdout=subprocess.PIPE, text=True, start_new_session=True,
+                                      env=of_steps(os.environ))
         assert self._srun.stdin is not None
         self._say(self._orders.model_dump_json())
         threading.Thread(target=self._read, name="reports", daemon=True).start()
@@ -122,13 +125,14 @@ def bring_up_problems(names: Sequence[str], reports: Sequence[Report], *, ended:
 
 def start_controller(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """Start the controller's step; its output is the job's."""
-    return subprocess.Popen(list(command), env=dict(environment), stdin=subprocess.DEVNULL, start_new_session=True)
+    return subprocess.Popen(list(command), env=of_steps(environment), stdin=subprocess.DEVNULL, start_new_session=True)
 
 
 def clear(job: int, nodes: Sequence[str]) -> None:
     """Remove the folders of the job's Ray on these nodes: nobody of the job is at work any more."""
     with suppress(subprocess.TimeoutExpired):
-        subprocess.run(clearing_command(job, nodes), stdin=subprocess.DEVNULL, timeout=CLEAR_S, check=False)
+        subprocess.run(clearing_command(job, nodes), stdin=subprocess.DEVNULL, timeout=CLEAR_S, check=False,
+                       env=of_steps(os.environ))
 
 
 def end(srun: "subprocess.Popen[bytes] | subprocess.Popen[str]", patience_s: float) -> None:

@@ -64,6 +64,14 @@ def stranded(told: Told, now: float, nodes: int, left: Collection[str]) -> bool:
     return len(left) < nodes or now - told.missing_since >= MISSING_S
 
 
+def preempted(job: Mapping[str, str]) -> bool:
+    """Return whether Slurm is taking this allocation away: where there is a grace time, it tells the job's steps alone.
+    """
+    when, began = job.get("PreemptTime", ""), job.get("StartTime", "")
+    # Of an earlier allocation it would be no reason.
+    return when.isdigit() and began.isdigit() and int(when) >= int(began)
+
+
 def headless(job: Mapping[str, str], nodes: Collection[str]) -> bool:
     """Return whether a job goes on without the node of its batch script, which Slurm has taken out of it."""
     return job.get("JobState") == "RUNNING" and job.get("BatchHost", "") not in ("", *nodes)

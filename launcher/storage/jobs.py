@@ -5,6 +5,7 @@ So commands on a login node or a laptop know whom to ask about what; what is ans
 `storage.stop_file` are for a holder of the run, and a job that waits, or has not got that far, has none.
 """
 
+import sys
 from contextlib import suppress
 from typing import Literal
 
@@ -31,6 +32,8 @@ class JobRecord(Document):
     directories are copied to other clusters."""
     stopped: bool = False
     """Whether somebody asked it to stop for good, since its last allocation began."""
+    failed_starts: int = 0
+    """Allocations in a row in which its Ray did not come up."""
     platform: Platform = "slurm"
     address: str = ""
     """Of Ray: the URL of the dashboard that takes questions about the job."""
@@ -62,8 +65,26 @@ def withdraw(run: RunDir, record: JobRecord) -> None:
 def record_began(run: RunDir, job: str, time: float, *, allocations: int, folder: str = "") -> None:
     """Record that an allocation of a job of Slurm begins, its first or a later one."""
     before = job_record(run, job)
-    record = JobRecord(job=job, time=before.time if before else time, began=allocations, folder=folder)
+    record = JobRecord(job=job, time=before.time if before else time, began=allocations, folder=folder,
+                       failed_starts=before.failed_starts if before else 0)
     run.store.put(_key(job), record.to_json().encode())
+
+
+def record_failed_start(run: RunDir, job: str) -> int:
+    """Record that the Ray of a job did not come up; return in how many allocations in a row by now."""
+    record = job_record(run, job)
+    if record is None:  # Nothing can be counted, and what is not counted could go on for ever.
+        return sys.maxsize
+    failed = record.failed_starts + 1
+    run.store.put(_key(job), record.model_copy(update={"failed_starts": failed}).to_json().encode())
+    return failed
+
+
+def record_started(run: RunDir, job: str) -> None:
+    """Record that the Ray of a job is up."""
+    record = job_record(run, job)
+    if record is not None and record.failed_starts:
+        run.store.put(_key(job), record.model_copy(update={"failed_starts": 0}).to_json().encode())
 
 
 def record_stopped(run: RunDir, record: JobRecord) -> None:

@@ -14,7 +14,7 @@ from launcher.core.errors import UserError
 from launcher.platforms import slurm_client
 from launcher.storage.jobs import job_record, record_began
 from launcher.storage.lock import take_lease
-from tests.cli.queue_desk import sit_down, stop_it
+from tests.cli.queue_desk import SQUEUE, sit_down, stop_it
 from tests.orchestration.test_worker_process import awaited
 
 
@@ -74,6 +74,15 @@ def test_a_slurm_that_does_not_answer_costs_a_line_and_a_moment(desk, capsys, mo
     assert told.err.count("\n") == 1 and trouble in told.err and "runs/chat" in told.out
     stop_it()
     assert "If it still waits, `scancel 42` cancels it" in " ".join(capsys.readouterr().out.split())
+
+
+def test_more_jobs_than_a_command_takes_are_asked_about_in_turn(desk):
+    desk.command("squeue", "#!/bin/sh\necho \"$4\" | wc -c >> asked\n" + SQUEUE.partition("\n")[2])
+    desk.queue("PENDING", "Priority")
+    found = slurm_client.look_up([str(10_000_000 + number) for number in range(20_000)] + ["42"])
+    assert list(found) == ["42"]
+    words = [int(line) for line in Path("asked").read_text().split()]
+    assert len(words) > 1 and max(words) < 128 * 1024
 
 
 def test_on_a_machine_without_slurm_files_say_it(desk, capsys, monkeypatch):

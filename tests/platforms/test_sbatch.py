@@ -14,7 +14,13 @@ from launcher.platforms.slurm_client import Unsure, fields
 from launcher.platforms.slurm_command import asked, recipe_of, run_command
 from launcher.platforms.slurm_container import Container
 from launcher.platforms.slurm_ray import Report, folder
-from launcher.platforms.slurm_steps import bring_up_problems, clearing_command, controller_command, nodes_command
+from launcher.platforms.slurm_steps import (
+    bring_up_problems,
+    clearing_command,
+    controller_command,
+    nodes_command,
+    start_controller,
+)
 from launcher.storage.shipped import shipped
 
 SCRIPT = shipped("slurm", "train.sbatch") or Path()
@@ -75,6 +81,11 @@ def scripted(tmp_path, site, **environment):
     python = tmp_path / "python"
     python.write_text('#!/bin/sh\necho "$PYTHONPATH|$TOLD|$*"\n')
     python.chmod(0o755)
+    return scripted_by(tmp_path, site, **environment)
+
+
+def scripted_by(tmp_path, site, **environment):
+    """Run the batch script here, by a Python that is said."""
     (tmp_path / "here.env").write_text(site)
     environment = {"PATH": os.environ["PATH"], "LAUNCHER_PYTHON": "python"} | environment
     return subprocess.run(["bash", str(SCRIPT), "x.yaml", "--set", "seed=7 8"], cwd=tmp_path, capture_output=True,
@@ -95,6 +106,14 @@ def test_a_job_without_its_site_or_modules_ends_with_a_sentence(tmp_path):
                                 ("LAUNCHER_MODULES=cuda", "here.env", "launcher: module load failed")):
         done = scripted(tmp_path, site, LAUNCHER_SITE=named)
         assert done.returncode == 2 and words_ in done.stderr and not done.stdout
+
+
+def test_a_warning_that_comes_before_anybody_hears_it_does_not_end_the_job(tmp_path):
+    (tmp_path / "python").write_text('#!/bin/sh\nkill -USR1 $$\necho goes on\n')
+    (tmp_path / "python").chmod(0o755)
+    site = "kill -USR1 $$\n"  # While the script itself is still at work.
+    done = scripted_by(tmp_path, site, LAUNCHER_SITE="here.env", LAUNCHER_PYTHON=str(tmp_path / "python"))
+    assert (done.returncode, done.stdout) == (0, "goes on\n")
 
 
 def words(nodes, *arguments):
@@ -162,6 +181,11 @@ def test_steps_share_the_job_and_none_is_ended_because_a_task_has_ended():
         assert {"--overlap", "--kill-on-bad-exit=0", "--wait=0", "--no-kill", "--export=ALL"} <= set(command)
     assert {"--nodes=2", "--ntasks=2"} <= set(nodes_command(2, here))
     assert "--nodelist=node1" in controller_command("node1", ["true"], here)
+
+
+def test_the_controllers_step_does_not_ask_one_node_for_the_gpus_of_all():
+    job = {"PATH": os.environ["PATH"], "SLURM_GPUS": "16"}
+    assert start_controller(["sh", "-c", "exit ${SLURM_GPUS:-0}"], job).wait() == 0
 
 
 def test_what_tasks_ended_by_force_have_left_is_removed_of_this_job_alone_and_from_the_nodes_that_are_left():

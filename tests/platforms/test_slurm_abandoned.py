@@ -3,9 +3,9 @@
 import pytest
 
 from launcher.core.errors import PlatformError
-from launcher.platforms import slurm_abandoned
+from launcher.platforms import slurm_abandoned, slurm_client
 from launcher.platforms.slurm_abandoned import JobWatch
-from launcher.platforms.slurm_client import is_down
+from launcher.platforms.slurm_client import Unsure, is_down
 from launcher.platforms.slurm_ray import Orders
 
 ORDERS = Orders(job=7, handle="7", address="10.0.0.1", port=20_000, token="planted")
@@ -18,17 +18,22 @@ class Slurm:
         self.job = {"JobState": "RUNNING", "BatchHost": "a", "NodeList": "b c", "Restarts": "0"}
         self.asked: list[str] = []
         self.requeues = True
+        self.answers = self.cancels = True
 
     def show(self, job):
         self.asked.append(f"show {job}")
         return self.job
 
     def requeue(self, job):
+        if not self.answers:
+            raise Unsure("no answer within 60 s")
         if not self.requeues:
             raise PlatformError("disabled")
         self.asked.append(f"requeue {job}")
 
     def cancel(self, job):
+        if not self.cancels:
+            raise PlatformError("Unable to contact slurm controller")
         self.asked.append(f"cancel {job}")
 
 
@@ -56,6 +61,15 @@ def test_where_requeueing_is_off_the_job_ends_for_the_next_of_its_chain(slurm):
     slurm.requeues = False
     assert over("b")
     assert slurm.asked == ["show 7", "cancel 7"]
+
+
+@pytest.mark.parametrize("silent", [{"answers": False}, {"requeues": False, "cancels": False}])
+def test_a_job_that_may_have_been_queued_again_is_not_cancelled_and_looked_at_once_more(slurm, silent):
+    vars(slurm).update(silent)
+    assert not over("b")
+    assert slurm.asked == ["show 7"]
+    slurm.answers = slurm.requeues = True
+    assert over("b") and slurm.asked[-1] == "requeue 7"
 
 
 def test_a_first_node_that_answers_or_that_slurm_still_counts_is_left_alone(slurm):
@@ -99,3 +113,16 @@ def test_a_job_that_slurm_has_forgotten_is_over_and_a_slurm_that_does_not_answer
                                         ("DOWN", True), ("DOWN+DRAIN", True), ("IDLE+NOT_RESPONDING", True)])
 def test_a_node_that_does_no_work_is_known_by_its_state(state, down):
     assert is_down(state) is down
+
+
+@pytest.mark.parametrize("answers,sound", [(True, ["a", "c"]), (False, ["a", "b", "c"])])
+def test_a_step_that_clears_up_goes_to_no_node_that_slurm_knows_to_be_down(monkeypatch, answers, sound):
+    def slurm(*command, **_):
+        if not answers:
+            raise PlatformError("Unable to contact slurm controller")
+        states = {"a": "ALLOCATED", "b": "ALLOCATED*", "c": "MIXED"}
+        return {"job": "JobId=7 NodeList=a,b,c", "hostnames": "a\nb\nc"}.get(command[-2]) or "\n".join(
+            f"NodeName={name} State={state}" for name, state in states.items())
+
+    monkeypatch.setattr(slurm_client, "slurm", slurm)
+    assert slurm_client.sound_nodes("7", ["a", "b", "c"]) == sound

@@ -9,7 +9,9 @@ from launcher.platforms.slurm_environment import (
     Share,
     allocation,
     end_of,
+    of_steps,
     per_node,
+    refuse_uneven_gpus,
     share,
     start_of,
     too_few_cores,
@@ -54,6 +56,18 @@ def test_a_node_gets_its_own_cores_and_what_the_job_has_of_its_memory():
 def test_memory_that_slurm_does_not_count_is_not_guessed(memory, bytes_):
     found = share(JOB | {"SLURM_NODEID": "0", "SLURMD_NODENAME": "node1"} | memory)
     assert (found.cores, found.gpus, found.memory) == (16, 0, bytes_)
+
+
+def test_a_step_is_not_told_the_gpus_of_the_whole_job():
+    job = {"SLURM_GPUS": "a100:16", "SLURM_GPUS_ON_NODE": "8", "SLURM_JOB_NUM_NODES": "2", "HOME": "/home/me"}
+    assert "SLURM_GPUS" not in of_steps(job), "one node has no 16"
+    assert of_steps(job).items() >= {"SLURM_GPUS_PER_NODE": "8", "HOME": "/home/me"}.items()
+    refuse_uneven_gpus(job)
+    with pytest.raises(UserError, match="ask for as many of each with --gpus-per-node"):
+        refuse_uneven_gpus(job | {"SLURM_GPUS": "12"})
+    by_node = {"SLURM_GPUS_PER_NODE": "8", "SLURM_JOB_NUM_NODES": "2"}
+    refuse_uneven_gpus(by_node)
+    assert of_steps(by_node) == by_node
 
 
 def test_cores_are_given_in_a_short_form():

@@ -1,6 +1,8 @@
 """How Ray is started on the nodes of a job: for this job alone, from what the job has."""
 
-from launcher.platforms.addresses import head_address, towards
+import socket
+
+from launcher.platforms.addresses import head_address, silent, towards
 from launcher.platforms.ports import head_block
 from launcher.platforms.slurm_environment import Share
 from launcher.platforms.slurm_ray import (
@@ -61,3 +63,18 @@ def test_a_surrounding_ray_does_not_redirect_this_one():
 def test_an_address_is_the_one_that_a_peer_sees():
     assert towards("127.0.0.1") == "127.0.0.1"
     assert head_address(["localhost"]) == "127.0.0.1" == head_address(["no such host", "127.0.0.1"])
+
+
+def test_of_a_machine_with_two_kinds_of_addresses_the_one_counts_that_ray_can_take(monkeypatch):
+    datagram = (socket.SOCK_DGRAM, socket.IPPROTO_UDP, "")
+    both = [(socket.AF_INET6, *datagram, ("::1", 9, 0, 0)), (socket.AF_INET, *datagram, ("127.0.0.1", 9))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
+    assert towards("node2") == "127.0.0.1"
+
+
+def test_a_machine_is_silent_that_neither_takes_nor_refuses_a_connection(monkeypatch):
+    def connect(address, _patience):
+        raise {"up": ConnectionRefusedError, "off": TimeoutError, "cut": OSError}.get(address[0], socket.gaierror)
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    assert silent(["up", "off", "cut", "no such name"]) == ["off", "cut"]

@@ -10,6 +10,7 @@ from launcher.platforms.slurm_verdict import (
     headless,
     margin_s,
     needless,
+    preempted,
     stranded,
     verdict,
 )
@@ -98,6 +99,13 @@ def test_a_run_is_stranded_once_slurm_has_taken_nodes_out_or_they_stay_away():
     assert not stranded(waiting, 101.0, 2, ["a", "b"]), "a node that was only silent is taken again"
     assert stranded(waiting, 101.0 + MISSING_S, 2, ["a", "b"])
     assert not stranded(Told(), 1000.0, 2, ["a"]), "the run goes on with what is left"
+
+
+@pytest.mark.parametrize("told,is_preempted", [("None", False), ("1900", False), ("2000", True), ("2007", True),
+                                               (None, False)])
+def test_a_preemption_counts_for_the_allocation_in_which_it_is(told, is_preempted):
+    assert preempted({"StartTime": "2000"} | ({"PreemptTime": told} if told else {})) is is_preempted
+    assert not preempted({"StartTime": "Unknown", "PreemptTime": "2007"})
 
 
 def test_a_job_without_the_node_of_its_batch_script_is_headless():
