@@ -169,10 +169,9 @@ def test_on_a_ray_cluster_a_cache_of_this_machine_is_none(capsys, monkeypatch, t
 def test_with_more_overrides_a_run_goes_on_here_as_it_was_recorded(monkeypatch, recipe, url):
     before = begun(url, f"{url}/cache", recipe, *SETS)
     leave()
-    asked: list[tuple[LoadedRecipe, RunOptions]] = []
-    monkeypatch.setattr(run, "run", lambda found, options: asked.append((load_recipe(found, options.overrides), options)))
-    run.resume(url, RunOptions(workers=3, overrides=("cluster.threads=1", "cluster.nodes=2")))
-    (loaded, options), = asked
+    # What it would run is there for so long.
+    monkeypatch.setattr(run, "run", lambda found, options: (load_recipe(found, options.overrides), options))
+    loaded, options = run.resume(url, RunOptions(workers=3, overrides=("cluster.threads=1", "cluster.nodes=2")))
     assert loaded.recipe.cluster.threads == 1 and loaded.recipe.seed == 7 and loaded.prepared is not None
     assert loaded.recipe.model_copy(update={"cluster": before.recipe.cluster}) == before.recipe
     assert (options.run_dir, options.cache, options.workers) == (url, f"{url}/cache", 3)
