@@ -10,16 +10,18 @@ from pathlib import Path
 from launcher.core.source_index import Prepared
 from launcher.storage.run_dir import RunDir
 from launcher.storage.run_start import Submission, read_plan, read_submission
-from launcher.storage.submitted import DESCRIPTION, NOT_OF_DATA, Submitted
+from launcher.storage.submitted import DESCRIPTION, Submitted
 from launcher.storage.typed_paths import typed_path
 
 DS_CONFIG = "deepspeed.json"
+PLACES = ("cluster", "slurm")
+"""Sections of a recipe about machines alone."""
 
 
 def earlier_overrides(submission: Submission) -> tuple[str, ...]:
     """Return the overrides that a run was asked for with, those apart that say where it was carried out."""
     return tuple(each for each in submission.overrides
-                 if each.partition("=")[0].partition(".")[0] not in NOT_OF_DATA)
+                 if each.partition("=")[0].partition(".")[0] not in PLACES)
 
 
 def write_recorded(run: RunDir, folder: Path, prepared: Prepared | None) -> Path:

@@ -12,8 +12,8 @@ from launcher.storage.run_dir import RunDir
 from launcher.storage.typed_paths import is_file
 
 DESCRIPTION, CODE = "submitted.json", "code"
-NOT_OF_DATA = ("cluster", "slurm")
-"""Sections of a recipe about machines alone."""
+OF_DATA = ("sources", "model", "sequence_length")
+"""Fields of a recipe that shape what is prepared: see `data.identity`."""
 
 
 class Submitted(Document):
@@ -64,4 +64,4 @@ def run_of_copy(recipe: str) -> str | None:
 
 def _data(overrides: tuple[str, ...]) -> list[str]:
     """Return the overrides that may change the data."""
-    return [each for each in overrides if each.partition("=")[0].partition(".")[0] not in NOT_OF_DATA]
+    return [each for each in overrides if each.partition("=")[0].partition(".")[0] in OF_DATA]

@@ -15,7 +15,7 @@ from launcher.cli.plan import plan_of
 from launcher.cli.preparing import data_of, data_of_run
 from launcher.cli.resume_elsewhere import RayOptions, SubmitOptions, resume_on_ray, resume_on_slurm
 from launcher.cli.run import RunOptions
-from launcher.core.errors import DataInvalid, UserError
+from launcher.core.errors import DataInvalid, ProblemsError, UserError
 from launcher.data.cache import cache_store
 from launcher.storage.jobs import jobs_of, record_submitted
 from launcher.storage.recipes import LoadedRecipe, load_recipe
@@ -112,6 +112,15 @@ def test_more_nodes_than_the_run_had_are_used(recipe, url):
     assert resume_on_slurm(url, SubmitOptions(nodes=3), dry_run=False) == 0
     assert "--nodes=3" in told()[0] and script_arguments()[-2:] == ["--set", "cluster.nodes=3"]
     assert resume_on_slurm(url, SubmitOptions(nodes=1), dry_run=True) == 0
+
+
+def test_what_does_not_shape_the_data_may_be_changed_where_the_data_is_not(recipe, url):
+    begun(url, f"{url}/cache", recipe)
+    leave()
+    assert resume_on_slurm(url, SubmitOptions(overrides=("out_of_memory=halve",)), dry_run=False) == 0
+    assert load_recipe(script_arguments()[0], ["out_of_memory=halve"]).prepared is not None
+    with pytest.raises(ProblemsError, match=r"sources.texts.path: no such file: "):
+        resume_on_slurm(url, SubmitOptions(overrides=("sources.texts.holdout=3",)), dry_run=False)
 
 
 def test_a_run_that_cannot_go_on_is_not_submitted(capsys, recipe, url, tmp_path):
