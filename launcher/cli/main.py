@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from launcher.cli.doctor_command import doctor_command
+from launcher.cli.resume_command import resume_command
 from launcher.cli.submit_command import submit_command
 
 app = typer.Typer(name="launcher", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -78,21 +79,7 @@ def run_command(recipe: RecipeArgument, run_dir: RunDirOption = None, workers: W
                                     detached=detached, as_json=as_json))
 
 
-@app.command("resume")
-def resume_command(run: RunArgument, workers: WorkersOption = None, overrides: SetOption = None,
-                   cache: CacheOption = None, address: AddressOption = None,
-                   without_ray: WithoutRayOption = False, detached: DetachOption = False,
-                   as_json: EndJsonOption = False) -> None:
-    """Continue a run from its directory."""
-    from launcher.cli import starting
-    from launcher.cli.find_run import find_run
-    from launcher.cli.run import RunOptions, resume
-
-    options = RunOptions(None, workers, tuple(overrides or ()), cache, address, without_ray)
-    raise typer.Exit(starting.start(lambda: resume(run, options), lambda: find_run(run)[1],
-                                    detached=detached, as_json=as_json))
-
-
+app.command("resume")(resume_command)
 app.command("submit")(submit_command)
 
 

@@ -73,10 +73,12 @@ def prepared_before(loaded: LoadedRecipe, cache: str | None) -> Prepared | None:
     if loaded.missing:
         return None
     from launcher.data.cache import cache_there
-    from launcher.data.prepare import look_up
+    from launcher.data.prepare import look_up, still_there
 
     if (store := cache_there(cache)) is None:
         return None
+    if loaded.prepared is not None and still_there(loaded.prepared, store):
+        return loaded.prepared
     try:
         return look_up(loaded.recipe, store)
     except LauncherError as error:

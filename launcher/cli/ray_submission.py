@@ -77,7 +77,7 @@ class RaySubmission:
     @cached_property
     def snapshot(self) -> Snapshot:
         """Return what goes along."""
-        return snapshot_of(self.run.loaded, self.options.overrides, None, self.data.copied)
+        return snapshot_of(self.run.loaded, self.options.overrides, self.run.loaded.prepared, self.data.copied)
 
     def request(self, job: str) -> Request:
         """Return the job under an id. Raises UserError, by names alone, if a secret would go along."""

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 from rich.console import Console
@@ -19,7 +20,7 @@ from rich.console import Console
 from launcher.cli.find_run import find_run
 from launcher.cli.holding import heeding, holding
 from launcher.cli.in_ray_job import joined_address, outside_package, require_data, require_meant
-from launcher.cli.preparing import data_of, prepared_data
+from launcher.cli.preparing import data_of, data_of_run
 from launcher.cli.watch import leaving_on_signals, relaying, watch
 from launcher.core.attempt import Cluster
 from launcher.core.attempt_planning import plan_attempt, workers_wanted
@@ -32,6 +33,7 @@ from launcher.core.source_index import Prepared
 from launcher.core.spot_notice import spot_of
 from launcher.core.yaml_tree import FieldPath
 from launcher.data.cache import cache_store
+from launcher.data.prepare import as_planned
 from launcher.orchestration.ray_address import require_answer
 from launcher.orchestration.requests import Go
 from launcher.orchestration.supervisor import Mode, Supervisor
@@ -42,6 +44,7 @@ from launcher.storage.lock import Lease, refuse_held
 from launcher.storage.orphan_grace import orphan_grace_s
 from launcher.storage.process_id import process_id
 from launcher.storage.recipes import load_recipe
+from launcher.storage.recorded import earlier_overrides, write_recorded
 from launcher.storage.run_dir import RunDir, default_run_dir
 from launcher.storage.run_start import (
     Submission,
@@ -221,18 +224,23 @@ def resume(argument: str, options: RunOptions) -> int:
     if submission.without_ray and not options.address:
         options = replace(options, without_ray=True)
     if options.overrides:
-        return run_again(shown, submission, options)
+        return run_again(found, shown, submission, options)
     if options.cache:
         submission = submission.model_copy(update={"cache": cache_store(options.cache).url})
     return Launch(found, shown, submission.recipe, read_plan(found).ds_template, found.store.get(found.RECIPE),
-                  submission, options, partial(prepared_data, submission.recipe)).execute(console())
+                  submission, options, partial(data_of_run, found, submission.recipe)).execute(console())
 
 
-def run_again(shown: str, submission: Submission, options: RunOptions) -> int:
-    """Continue a run with further overrides, which need the recipe's text again: as it was submitted, else as it is."""
-    overrides = (*submission.overrides, *options.overrides)
-    again = replace(options, run_dir=shown, overrides=overrides, cache=options.cache or submission.cache)
-    return run(submission.file if is_file(Path(submission.file)) else submission.origin or submission.file, again)
+def run_again(found: RunDir, shown: str, submission: Submission, options: RunOptions) -> int:
+    """Continue a run with further overrides, which need the recipe's text again: as it was submitted, or where that is
+    not on this machine, as it was recorded."""
+    again = replace(options, run_dir=shown, cache=options.cache or submission.cache)
+    if is_file(Path(submission.file)):
+        return run(submission.file, replace(again, overrides=(*submission.overrides, *options.overrides)))
+    with TemporaryDirectory() as folder:
+        known = as_planned(read_plan(found), cache_store(again.cache))
+        recipe = write_recorded(found, Path(folder), known)
+        return run(str(recipe), replace(again, overrides=(*earlier_overrides(submission), *options.overrides)))
 
 
 def _joining(options: RunOptions, tell: Callable[[str], None]) -> RunOptions:

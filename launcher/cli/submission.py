@@ -86,9 +86,20 @@ class Run:
         return RunDir(self.shown)
 
     @property
+    def works(self) -> str:
+        """Return where its jobs work, as the person knows it: in the run's directory, or where that is in an object
+        store in a folder of its name here. Slurm writes a job's log, and Python finds its code, in folders alone."""
+        return default_run_dir(self.directory.name) if self.directory.remote else self.shown
+
+    @property
+    def folder(self) -> Path:
+        """Return the same in any folder."""
+        return Path(default_run_dir(self.directory.name) if self.directory.remote else self.directory.path).absolute()
+
+    @property
     def log(self) -> str:
         """Return the log of the run's job, with sbatch's sign for the job's number."""
-        return f"{self.shown}/{RunDir.SLURM_LOG}"
+        return f"{self.works}/{RunDir.SLURM_LOG}"
 
     def begun(self) -> bool:
         """Return whether the run has a plan."""
@@ -137,10 +148,6 @@ class Job:
             raise UserError("--run-dir is for one run; those of an array have their recipes' names under runs/")
         if len(recipes) > 1 and options.chain > 1:
             raise UserError("--chain is for one run: a link would wait for all tasks of an array")
-        if options.run_dir and "://" in options.run_dir:
-            # Its copies and its log would lie in a folder that only this machine takes for the run's.
-            raise UserError(f"--run-dir {options.run_dir}: a run on Slurm is in a directory that all nodes see, "
-                            "in this version; give a path")
         script = shipped("slurm", SCRIPT)
         if script is None:
             raise PlatformError(f"slurm/{SCRIPT} is not where launcher is installed; install it again")
@@ -157,17 +164,17 @@ class Job:
     def command(self, snapshots: Sequence[Snapshot]) -> list[str]:
         """Return sbatch's command."""
         first, options = self.runs[0], self.options
-        copies = [str(snapshot.folder(run.directory) / snapshot.described.recipe)
+        copies = [str(snapshot.folder(run.folder) / snapshot.described.recipe)
                   for run, snapshot in zip(self.runs, snapshots, strict=True)]
         one = len(copies) == 1
         log = f"{self.folder.replace('%', '%%')}/{RunDir.SLURM_LOG if one else ARRAY_LOG}"
         flags = JobFlags(first.name, log, self.folder, *_size(first, options), self.left_out, len(copies))
-        run_dir = ["--run-dir", self.folder] if one else []
+        run_dir = ["--run-dir", first.directory.url if first.directory.remote else self.folder] if one else []
         return sbatch_command(str(self.script), flags, self._asked(), [*copies, *run_dir, *self._given()])
 
     def environment(self, snapshots: Sequence[Snapshot]) -> dict[str, str]:
         """Return what is added to the environment of sbatch, and so of the job."""
-        copy = snapshots[0].folder(self.runs[0].directory)
+        copy = snapshots[0].folder(self.runs[0].folder)
         site = "" if self.site is None else str(copy / snapshots[0].name_of(self.site.file))
         code = str(copy / submitted.CODE) if snapshots[0].has_code else ""
         offline = OFFLINE if all(snapshot.described.prepared for snapshot in snapshots) else {}
@@ -175,8 +182,8 @@ class Job:
 
     @property
     def folder(self) -> str:
-        """Return where the job works: in the run's directory lies no other launcher, which Python would find first."""
-        return str(self.runs[0].directory.path.absolute())
+        """Return where the job works: there lies no other launcher, which Python would find first."""
+        return str(self.runs[0].folder)
 
     @property
     def site_variables(self) -> dict[str, str]:
@@ -185,9 +192,10 @@ class Job:
 
     @property
     def cache(self) -> str:
-        """Return where prepared data lies, for the job as for us."""
+        """Return where prepared data lies, for the job as for us, and for whoever goes on with the run elsewhere."""
         of_site = None if self.site is None else self.site.settings.get(ENVIRONMENT)
-        return cache_url(self.options.cache or of_site)
+        first = self.runs[0].directory
+        return cache_url(self.options.cache or of_site, first.url if first.remote else "")
 
     @cached_property
     def left_out(self) -> tuple[str, ...]:

@@ -36,10 +36,10 @@ BY_JOB = ": the job prepares it on its first node, and may need the internet"
 def submit(recipes: Sequence[str], options: SubmitOptions, *, dry_run: bool) -> int:
     """Submit recipes' runs, or with `dry_run` print what would be; return the exit code."""
     job = Job.of(recipes, options)
+    os.environ.update(job.site_variables)
     if dry_run:
         _describe(job)
         return 0
-    os.environ.update(job.site_variables)
     if all(run.nothing_to_do() for run in job.runs):
         return told_finished(job.runs)
     for run in job.runs:
@@ -58,9 +58,13 @@ def submit(recipes: Sequence[str], options: SubmitOptions, *, dry_run: bool) -> 
 
 def told_finished(runs: Sequence[Run]) -> int:
     """Tell that runs have finished, and what to type next; return the exit code."""
-    for run in runs:
-        print(f"{run.name} is finished already: the model is in {run.shown}/{RunDir.MODEL}\n"
-              f"next   launcher export {run.shown} OUT    launcher status {run.shown}")
+    return max(told_ended(run.name, run.shown) for run in runs)
+
+
+def told_ended(name: str, shown: str) -> int:
+    """Tell that one run has finished; return the exit code."""
+    print(f"{name} is finished already: the model is in {shown}/{RunDir.MODEL}\n"
+          f"next   launcher export {shown} OUT    launcher status {shown}")
     return 0
 
 
@@ -90,10 +94,10 @@ def _prepare(run: Run, job: Job) -> Prepared | None:
 
 
 def _submit(job: Job, snapshots: Sequence[Snapshot]) -> int:
-    new = [snapshot.folder(run.directory) for run, snapshot in zip(job.runs, snapshots, strict=True)
-           if not snapshot.folder(run.directory).exists()]
+    new = [snapshot.folder(run.folder) for run, snapshot in zip(job.runs, snapshots, strict=True)
+           if not snapshot.folder(run.folder).exists()]
     for run, snapshot in zip(job.runs, snapshots, strict=True):
-        snapshot.keep(run.directory)
+        snapshot.keep(run.folder)
     numbers, refused = _queue(job, snapshots)
     if refused is not None and not numbers:
         # A job that was taken after all would find nothing to run.
@@ -135,7 +139,9 @@ def _tell(job: Job, numbers: Sequence[int], snapshots: Sequence[Snapshot]) -> No
     print(f"job {number} is submitted" if len(numbers) == 1 else f"jobs {', '.join(map(str, numbers))} are submitted")
     for task, (run, snapshot) in enumerate(zip(job.runs, snapshots, strict=True)):
         log = run.log.replace("%j", _called(job, number, task))
-        print(f"log    {log}\nruns   what is in {run.shown}/{RunDir.SUBMITTED}/{snapshot.name}")
+        if run.directory.remote:
+            print(f"run    {run.shown}, which every node must reach; they must see the folder {run.works}, too")
+        print(f"log    {log}\nruns   what is in {run.works}/{RunDir.SUBMITTED}/{snapshot.name}")
     for line in dict.fromkeys(line for snapshot in snapshots for line in copied(snapshot)):
         print(f"copied {line}")
     if left := job.left_out:
@@ -165,7 +171,7 @@ def _describe(job: Job) -> None:
     if job.site is not None:
         print(f"\nsite {job.site.file}, which sets\n{' '.join(job.site.settings) or 'nothing'}")
     for run, snapshot, data in zip(job.runs, snapshots, prepared, strict=True):
-        print(f"\nwould be copied to {snapshot.folder(run.directory).parent} (data and models are not)")
+        print(f"\nwould be copied to {snapshot.folder(run.folder).parent} (data and models are not)")
         print("\n".join(copied(snapshot)) + "\n")
         print_plan(plan_of(run.loaded, data), run.loaded.recipe, job.options.workers)
         print(_data_line(job.options, data))

@@ -131,10 +131,11 @@ def _describe(submission: RaySubmission) -> None:
         print(f"note   {line}")
     print()
     try:
-        print_plan(plan_of(run.loaded, None), run.loaded.recipe, submission.options.workers)
+        print_plan(plan_of(run.loaded, run.loaded.prepared), run.loaded.recipe, submission.options.workers)
     except ProblemsError as error:
         print(f"plan     not known here: {error}")
-    print(f"data     would be prepared by the job, in {submission.cache}\nnothing was submitted")
+    how = "would be prepared by the job, in" if run.loaded.prepared is None else "is prepared; the job reads it from"
+    print(f"data     {how} {submission.cache}\nnothing was submitted")
 
 
 def _note(line: str) -> None:

@@ -6,7 +6,7 @@ Decides what each spelling means; the fields that use these types say what is me
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 DECIMAL = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
 BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
@@ -82,4 +82,7 @@ def _schema(description: str, *examples: str) -> WithJsonSchema:
 Count = Annotated[int, BeforeValidator(parse_count), _schema("a whole number", "1000", "5M", "64Ki")]
 Bytes = Annotated[int, BeforeValidator(parse_bytes), _schema("a size in bytes", "4GB", "4GiB")]
 Share = Annotated[float, BeforeValidator(parse_share), _schema("a share of a whole", "5%", "0.05")]
-Seconds = Annotated[float, BeforeValidator(parse_seconds), _schema("a duration", "20min", "1.5h", "12:00:00")]
+# With its unit, which it must have where it is read again.
+Seconds = Annotated[float, BeforeValidator(parse_seconds),
+                    PlainSerializer(lambda seconds: f"{seconds!r}s", when_used="json"),
+                    _schema("a duration", "20min", "1.5h", "12:00:00")]

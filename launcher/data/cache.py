@@ -29,9 +29,9 @@ def cache_store(option: str | None, run_dir: str = "") -> Store:
     return open_store(str(path))
 
 
-def cache_url(option: str | None) -> str:
+def cache_url(option: str | None, run_dir: str = "") -> str:
     """Return the cache as it is known in any folder; it need not be there."""
-    url = _url(option)
+    url = _url(option, run_dir)
     return url if "://" in url else str(typed_path(url).absolute())
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from launcher.core.errors import DataInvalid
 from launcher.core.recipe import Recipe
+from launcher.core.run_plan import RunPlan
 from launcher.core.source_index import Prepared, SourceIndex, TokenizerFacts
 from launcher.data.identity import (
     SourceIdentity,
@@ -51,6 +52,20 @@ def still_there(prepared: Prepared, store: Store) -> bool:
     except KeyError:
         return False
     return stored_facts(store, prepared.tokenizer.fingerprint) is not None
+
+
+def as_planned(plan: RunPlan, store: Store) -> Prepared | None:
+    """Return what a run's plan was made of, or None if the store has not all of it. Asks for no source either: a run
+    may go on where they are not."""
+    if plan.tokenizer is None:
+        return None
+    try:
+        found = Prepared(tokenizer=plan.tokenizer, sources={
+            name: stored_index(store, source.fingerprint).model_copy(update={"source": name})
+            for name, source in plan.sources.items()})
+    except KeyError:
+        return None
+    return found if stored_facts(store, plan.tokenizer.fingerprint) is not None else None
 
 
 def prepare(recipe: Recipe, store: Store, progress: "Progress | None" = None, *, processes: int | None = None,

@@ -61,7 +61,9 @@ def shared_cache(option: str | None, variable: str | None, run_dir: str) -> str:
 def data_for(loaded: LoadedRecipe, run_dir: str, *, with_data: bool) -> Data:
     """Return what becomes of a recipe's local data on a cluster. Raises RecipeInvalid, with all that it cannot see."""
     absent = {(problem.where, problem.path) for problem in loaded.missing}
-    local = {(each.where, each.field): each for each in loaded.local}
+    # Nobody looks again at the sources of what is prepared: it lies in the cache, which the cluster sees.
+    local = {(each.where, each.field): each for each in loaded.local
+             if loaded.prepared is None or not each.field.startswith("sources.")}
     problems = [each for each in loaded.missing
                 if (found := local.get((each.where, each.path))) is None or _is_relative(found)]
     copied, notes = list[Path](), list[str]()

@@ -14,6 +14,7 @@ from launcher.core.errors import Problem, ProblemsError, UserError
 from launcher.core.recipe_checks import SECRET_NAME
 from launcher.core.suggestions import did_you_mean
 from launcher.platforms.slurm_container import BY, IMAGE, MOUNTS, OPTIONS, PROGRAMS, PYTHON_INSIDE
+from launcher.storage.node_folder import NAME as SCRATCH
 from launcher.storage.orphan_grace import NAME as ORPHAN_GRACE
 from launcher.storage.orphan_grace import orphan_grace_s
 from launcher.storage.shipped import shipped, shipped_names
@@ -21,7 +22,7 @@ from launcher.storage.typed_paths import is_file, typed_path
 
 SITE, MODULES, PYTHON, CODE = "LAUNCHER_SITE", "LAUNCHER_MODULES", "LAUNCHER_PYTHON", "LAUNCHER_CODE"
 """What the batch script reads: the site file, modules to load, which Python to take, and the code to run with it."""
-OWN = (MODULES, PYTHON, IMAGE, BY, MOUNTS, OPTIONS, PYTHON_INSIDE, ORPHAN_GRACE, "LAUNCHER_CACHE")
+OWN = (MODULES, PYTHON, IMAGE, BY, MOUNTS, OPTIONS, PYTHON_INSIDE, ORPHAN_GRACE, SCRATCH, "LAUNCHER_CACHE")
 """Names of launcher's that a site may set; any other variable is the site's."""
 PREFIX = "LAUNCHER_"
 LINE = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)=(.*)")

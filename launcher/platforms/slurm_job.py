@@ -48,7 +48,9 @@ from launcher.platforms.slurm_verdict import (
 from launcher.storage.jobs import job_record, record_began, record_failed_start, record_started
 from launcher.storage.journal import read_journal
 from launcher.storage.lock import refuse_held, token_of
+from launcher.storage.node_folder import NAME as SCRATCH
 from launcher.storage.orphan_grace import orphan_grace_s
+from launcher.storage.reach import unreached
 from launcher.storage.run_dir import RunDir
 from launcher.storage.stop_file import stops_asked
 
@@ -70,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         job = allocation(os.environ, shown)
         refuse_uneven_gpus(os.environ)
         wanted = asked(arguments, job.task)
-        if job.task is not None:
+        # Of a run in an object store the folder is this node's own: the log that sbatch has made must do.
+        if job.task is not None and not RunDir(wanted.run_dir).remote:
             _to_own_log(job, RunDir(wanted.run_dir))
         if (code := _needless(wanted, submitted(shown))) is not None:
             return code
@@ -83,9 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"launcher: {error}\n")
         return error.exit_code
     except OSError as error:
-        if error.filename is None:
-            raise
-        sys.stderr.write(f"launcher: {error.filename}: {error.strerror}\n")
+        sys.stderr.write(f"launcher: {_trouble(error)}\n")
         return INFRASTRUCTURE
 
 
@@ -127,7 +128,7 @@ class Job:
     def __init__(self, job: Allocation, wanted: Asked, notices: Notices, shown: Mapping[str, str]) -> None:
         self._job, self._wanted, self._notices = job, wanted, notices
         self._run = RunDir(wanted.run_dir)
-        self._where = container(os.environ, str(Path.cwd()), str(self._run.path.absolute()))
+        self._where = container(os.environ, str(Path.cwd()), *_mounted(self._run))
         self._token, self._folder = token_of(self._run), shown.get("WorkDir", "")
         begin, notices.end = start_of(shown), end_of(os.environ, shown)
         self._follower = Follower(self._run, notices, None if begin is None or notices.end is None
@@ -145,7 +146,8 @@ class Job:
         if words := too_few_cores(os.environ, self._wanted.wish.gpus_per_node or 1):
             _say(f"note: {words}")
         orders = Orders(job=self._job.job, handle=self._job.handle, address=address, port=block.ports[0],
-                        token=secrets.token_hex(32), restarts=self._job.restarts)
+                        token=secrets.token_hex(32), restarts=self._job.restarts,
+                        run=self._run.url if self._run.remote else "")
         with NodesStep(names, orders, self._where) as nodes:
             code = self._control(orders, names) if self._bring_up(nodes, names) else YIELDED
             if self._notices.over():
@@ -187,7 +189,7 @@ class Job:
         while (code := step.poll()) is None and not self._notices.over():
             self._follower.look(self._job.handle, names)
             if (request := self._notices.request()) is not None:
-                with suppress(OSError):  # A file system that fails for a while: the next look asks.
+                with suppress(OSError):  # Files or storage that fail for a moment: it is told at the next look.
                     messenger.tell(request)
             time.sleep(POLL_S)
         if code is None:
@@ -209,14 +211,23 @@ class Job:
 
     def _conclude(self, code: int) -> int:
         """Do what follows from the controller's exit code; return the batch script's."""
-        fruitless = fruitless_allocations(list(read_journal(self._run)), self._follower.before,
-                                          out_of_time=self._notices.out_of_time())
-        decided = verdict(code, self._state(), stop_asked=self._stop_asked(), fruitless=fruitless)
+        fruitless, stop_asked = self._told_by_files() if code == YIELDED else (0, False)
+        decided = verdict(code, self._state(), stop_asked=stop_asked, fruitless=fruitless)
         if decided == "requeue":
             self._requeue()
         elif words := _words(decided, self._wanted):
             _say(words)
         return code
+
+    def _told_by_files(self) -> tuple[int, bool]:
+        """Return how many allocations in a row were in vain, and whether somebody asked for a stop for good."""
+        try:
+            return (fruitless_allocations(list(read_journal(self._run)), self._follower.before,
+                                          out_of_time=self._notices.out_of_time()), self._stop_asked())
+        except OSError as error:
+            # The next allocation asks first of all, and ends where it cannot either.
+            _say(f"note: {_trouble(error)}")
+            return 0, False
 
     def _state(self, unheard: str = "RUNNING") -> str:
         """Return what Slurm calls the job's state; where it does not answer and no signal came, `unheard`."""
@@ -248,7 +259,6 @@ class Job:
         while not self._notices.ended and time.monotonic() < until:
             time.sleep(POLL_S)
 
-
     def _ask_requeue(self) -> None:
         """Ask Slurm to queue the job again, however long it restarts. Raises PlatformError if it refuses."""
         until = time.monotonic() + AWAY_S
@@ -261,6 +271,21 @@ class Job:
                 if state or self._notices.ended or time.monotonic() >= until:
                     raise
             time.sleep(ASK_S)
+
+
+def _mounted(run: RunDir) -> list[str]:
+    """Return what the containers of a job's steps must see besides the folder it works in: the run's directory, or of
+    a run in an object store the place for its copies, if one was said."""
+    if not run.remote:
+        return [str(run.path.absolute())]
+    return [os.environ[SCRATCH]] if os.environ.get(SCRATCH) else []
+
+
+def _trouble(error: OSError) -> str:
+    """Return trouble with a file or with the run's storage in one sentence. Raises the error if it is with neither."""
+    if error.filename is None:
+        raise error
+    return unreached(error) if "://" in str(error.filename) else f"{error.filename}: {error.strerror}"
 
 
 def _to_own_log(job: Allocation, run: RunDir) -> None:

@@ -23,6 +23,7 @@ from launcher.platforms.slurm_environment import Share, share
 from launcher.platforms.slurm_ray import TOKEN, Orders, Report, folder, ray_environment, ray_start
 from launcher.storage.orphan_grace import ORPHAN_GRACE_S
 from launcher.storage.process_id import ProcessId, command_line
+from launcher.storage.reach import trouble_with
 
 WORKERS = "launcher.runtime.worker"
 """The module of processes that may still be saving."""
@@ -50,6 +51,9 @@ def main() -> int:
 
 def _hold(orders: Orders, mine: Share) -> int:
     try:
+        # Before anything is started that would find it out rank by rank, and save by save.
+        if orders.run and (problem := trouble_with(orders.run)):
+            raise PlatformError(problem)
         _make_folder(orders, mine.node)
         held = _start(orders, mine, towards(orders.address) if mine.node else orders.address)
     except (LauncherError, OSError) as error:

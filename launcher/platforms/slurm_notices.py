@@ -66,16 +66,17 @@ class Messenger:
 
     def __init__(self, run: RunDir, started: float) -> None:
         self._run, self._started = run, started
-        self._told: set[tuple[int, str]] = set()
+        self._told: set[str] = set()
 
     def tell(self, request: StopRequested) -> bool:
         """Ask the controller, once it holds the run; return whether it was asked now or before."""
+        if request.reason in self._told:
+            return True  # Asking who holds the run costs requests where it is in an object store.
         claim, token = holder_of(self._run), token_of(self._run)
         # Another job's controller, on another machine or from before, is not this one's to stop.
         # By host, because containers on it have process ids of their own.
         if claim is None or claim.host != socket.gethostname() or claim.since < self._started:
             return False
-        if (token, request.reason) not in self._told:
-            ask_stop(self._run, token, StopFile(request=request, time=time.time()))
-            self._told.add((token, request.reason))
+        ask_stop(self._run, token, StopFile(request=request, time=time.time()))
+        self._told.add(request.reason)
         return True

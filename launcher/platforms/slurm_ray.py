@@ -39,6 +39,8 @@ class Orders(Document):
     token: str
     restarts: int = 0
     """How often the job was queued again."""
+    run: str = ""
+    """The URL of a run in an object store, which every node must reach."""
 
 
 class Report(Document):
@@ -47,7 +49,7 @@ class Report(Document):
     node: int
     name: str
     problem: str = ""
-    """Why its Ray did not start; nothing if it did."""
+    """Why it cannot take part; nothing if it can."""
 
 
 FOLDERS = "/tmp/lr{job}-[0-9]*"

@@ -115,7 +115,7 @@ def bring_up_problems(names: Sequence[str], reports: Sequence[Report], *, ended:
     """Return what is wrong with the bring-up as far as it is known; nothing while it may still succeed."""
     told = [f"{report.name}: {report.problem}" for report in reports if report.problem]
     if told:
-        return "Ray did not come up on all nodes of the job. " + "; ".join(told)
+        return "not every node of the job can take part. " + "; ".join(told)
     missing = [name for number, name in enumerate(names) if number not in {report.node for report in reports}]
     if not missing or not (late or ended is not None):
         return ""

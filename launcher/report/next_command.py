@@ -1,6 +1,7 @@
 """What a person would type now, by where a run stands and what is left of it."""
 
 import shlex
+from pathlib import Path
 
 from launcher.core.errors import PlatformError, UserError
 from launcher.report.fold import RunFold
@@ -22,7 +23,10 @@ def next_command(run: RunDir, shown: str, fold: RunFold, *, alive: bool = False)
     if jobs := jobs_of(run):
         # Not `launcher resume`, which would train on the machine that people log in to.
         log = RunDir.SLURM_LOG.replace("%j", jobs[0].job)
-        logs = f"less {shown}/{log}    " if jobs[0].platform == "slurm" and (run.path / log).exists() else ""
+        # A run in an object store has the log in the folder in which its job worked.
+        here, where = (jobs[0].folder, jobs[0].folder) if run.remote else (run.path, shown)
+        there = jobs[0].platform == "slurm" and bool(here) and (Path(here) / log).exists()
+        logs = f"less {where}/{log}    " if there else ""
         command = "`launcher submit`" if jobs[0].platform == "ray" else "`launcher submit` or sbatch"
         return f"{logs}the same {command} command {'goes on' if fold.attempt else 'starts it'}"
     return f"launcher logs {shown}    launcher resume {shown}" if state == "failed" else f"launcher resume {shown}"

@@ -12,7 +12,8 @@ from launcher.storage.run_dir import RunDir
 from launcher.storage.typed_paths import is_file
 
 DESCRIPTION, CODE = "submitted.json", "code"
-CLUSTER = "cluster"
+OF_DATA = ("sources", "model", "sequence_length")
+"""Fields of a recipe that shape what is prepared: see `data.identity`."""
 
 
 class Submitted(Document):
@@ -63,4 +64,4 @@ def run_of_copy(recipe: str) -> str | None:
 
 def _data(overrides: tuple[str, ...]) -> list[str]:
     """Return the overrides that may change the data."""
-    return [each for each in overrides if each.partition("=")[0].partition(".")[0] != CLUSTER]
+    return [each for each in overrides if each.partition("=")[0].partition(".")[0] in OF_DATA]

@@ -61,13 +61,13 @@ class Snapshot:
         """Return the name of a file's copy. Raises KeyError if it is not copied."""
         return {origin: name for name, origin in self.described.origins.items()}[str(file)]
 
-    def folder(self, run: RunDir) -> Path:
-        """Return where it lies in a run's directory."""
-        return run.path.absolute() / RunDir.SUBMITTED / self.name
+    def folder(self, works: Path) -> Path:
+        """Return where it lies in the folder in which the run's jobs work."""
+        return works.absolute() / RunDir.SUBMITTED / self.name
 
-    def keep(self, run: RunDir) -> Path:
-        """Copy it into a run's directory unless it is there; return its folder."""
-        folder = self.folder(run)
+    def keep(self, works: Path) -> Path:
+        """Copy it there unless it is there; return its folder."""
+        folder = self.folder(works)
         if folder.exists():
             return folder
         staging = folder.with_name(f".{self.name}.{os.getpid()}")

@@ -194,9 +194,36 @@ def test_a_recipes_site_lies_beside_it_and_one_that_is_missing_is_told_with_its_
         submit([str(recipe)], SubmitOptions(prepare=False), dry_run=False)
 
 
-def test_a_run_directory_that_no_node_would_see_as_the_run_s_is_refused(recipe):
-    with pytest.raises(UserError, match="s3://bucket/x: a run on Slurm is in a directory that all nodes see"):
-        submit([str(recipe)], SubmitOptions(run_dir="s3://bucket/x"), dry_run=False)
+def test_a_run_in_a_store_has_its_log_and_its_copies_in_a_folder_here_and_all_else_there(capsys, recipe, tmp_path):
+    url = f"memory://{tmp_path.name}/{os.getpid()}/runs/chat"
+    assert submit([str(recipe)], SubmitOptions(run_dir=f"{url}/"), dry_run=False) == 0
+    arguments, environment = told()
+    here = Path("runs/chat").absolute()
+    assert {f"--output={here}/slurm-%j.out", f"--chdir={here}"} <= set(arguments)
+    copy, *rest = script_arguments()
+    assert Path(copy).is_relative_to(here / "submitted") and environment["HF_HUB_OFFLINE"] == "1"
+    assert rest == ["--run-dir", url, "--cache", str(Path("cache").absolute())]
+    assert [record.folder for record in jobs_of(RunDir(url))] == [str(here)]
+    printed = capsys.readouterr().out
+    assert f"run    {url}, which every node must reach; they must see the folder runs/chat, too\n" in printed
+    assert "log    runs/chat/slurm-77.out\n" in printed and f"next   launcher status {url}" in printed
+    assert sorted(path.name for path in here.iterdir()) == ["submitted"]
+
+
+def test_prepared_data_of_a_run_in_a_store_lies_with_it_unless_somebody_says_otherwise(monkeypatch, recipe, tmp_path):
+    url = f"memory://{tmp_path.name}/{os.getpid()}/runs/chat"
+    monkeypatch.delenv("LAUNCHER_CACHE")
+    assert submit([str(recipe)], SubmitOptions(run_dir=url), dry_run=False) == 0
+    assert script_arguments()[1:] == ["--run-dir", url, "--cache", f"{url}/cache"]
+    assert any(key.startswith("cache/prepared/") for key in RunDir(url).store.list())
+
+
+@pytest.mark.parametrize("url,words", [("s3://me:secret@bucket/x", "has a user or a password in it"),
+                                       ("ftp://host/x", "no object storage")])
+def test_a_run_directory_that_is_no_place_for_a_run_is_refused(recipe, url, words):
+    with pytest.raises(UserError, match=words) as told_of:
+        submit([str(recipe)], SubmitOptions(run_dir=url), dry_run=False)
+    assert "secret" not in str(told_of.value) and not Path("runs").exists()
 
 
 def test_several_recipes_are_one_array_with_a_run_each(capsys, recipe):

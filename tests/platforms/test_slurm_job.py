@@ -2,6 +2,7 @@
 test_slurm_jobs."""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,12 @@ from launcher.platforms import slurm_job
 from launcher.platforms.slurm_command import Asked
 from launcher.platforms.slurm_container import Container
 from launcher.platforms.slurm_environment import Allocation
-from launcher.platforms.slurm_job import Job, _stopped
+from launcher.platforms.slurm_job import Job, _mounted, _stopped, main
 from launcher.platforms.slurm_notices import Messenger, Notices
 from launcher.platforms.slurm_ray import Orders
 from launcher.platforms.slurm_steps import NodesStep
 from launcher.storage.jobs import job_record, record_began, record_started, record_stopped
+from launcher.storage.reach import unreached
 from launcher.storage.run_dir import RunDir
 
 
@@ -157,3 +159,47 @@ def test_a_run_that_has_worked_gets_other_allocations_where_ray_does_not_come_up
         job._bring_up(nodes, ["node1", "node2"])
     record_started(run, "42")
     assert not job._bring_up(nodes, ["node1", "node2"]), "one that came up in between ends the row"
+
+
+AWAY = OSError(errno.ETIMEDOUT, "the storage cannot be reached (X); asked 3 times in 9 s", "s3://bucket/x/plan.json")
+
+
+def away(*_: object) -> None:
+    raise AWAY
+
+
+def test_a_job_that_does_not_get_to_its_runs_storage_ends_with_one_sentence(capsys, monkeypatch) -> None:
+    for name, value in (("SLURM_JOB_ID", "42"), ("SLURM_JOB_NUM_NODES", "1"), ("SLURM_JOB_NODELIST", "node1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(slurm_job, "_shown", lambda job: {})
+    monkeypatch.setattr(Notices, "take_signals", lambda self: None)
+    monkeypatch.setattr(slurm_job, "read_journal", away)
+    assert main(["quickstart", "--run-dir", f"memory://{os.getpid()}/x"]) == 76
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "does not get to the run's storage: s3://bucket/x/plan.json: the storage " in said
+    assert "asked 3 times in 9 s. Every node of a job must reach it" in said
+
+
+def test_storage_that_is_away_when_the_controller_has_ended_does_not_keep_a_job_from_being_queued_again(
+        capsys, monkeypatch, tmp_path: Path) -> None:
+    wanted = Asked("x.yaml", str(tmp_path), (), None, None, ClusterWish())
+    job = Job(Allocation(42, 1, "node1", "42", None), wanted, Notices(), {})
+    queued: list[str] = []
+    monkeypatch.setattr(slurm_job, "show_job", lambda handle: {"JobState": "RUNNING"})
+    monkeypatch.setattr(slurm_job, "requeue", queued.append)
+    monkeypatch.setattr(slurm_job, "REQUEUED_S", 0.0)
+    monkeypatch.setattr(slurm_job, "read_journal", away)
+    assert job._conclude(YIELDED) == YIELDED and queued == ["42"]
+    assert "does not get to the run's storage" in capsys.readouterr().out
+
+
+def test_trouble_with_a_file_of_this_node_is_not_taken_for_storage_that_is_away() -> None:
+    with pytest.raises(OSError, match="No space"):
+        unreached(OSError(errno.ENOSPC, "No space left on device", "/tmp/x"))
+
+
+def test_a_container_sees_a_runs_folder_or_the_place_for_copies_of_one_in_a_store(monkeypatch, tmp_path: Path) -> None:
+    remote = RunDir(f"memory://{os.getpid()}/x")
+    assert _mounted(RunDir(tmp_path)) == [str(tmp_path)] and _mounted(remote) == []
+    monkeypatch.setenv("LAUNCHER_SCRATCH", "/local")
+    assert _mounted(remote) == ["/local"]

@@ -1,6 +1,7 @@
 """One node's task, from its orders to its end, with something else in the place of `ray start`."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -32,7 +33,7 @@ esac
 DAEMON = "setsid sleep 60 & exit 0"
 SLURM = {"SLURM_NODEID": "1", "SLURMD_NODENAME": "node2", "SLURM_JOB_CPUS_PER_NODE": "2(x2)"}
 ORDERS = Orders(job=1, handle="1", address="127.0.0.1", port=20_000, token="planted")
-Start = Callable[[str], "subprocess.Popen[str]"]
+Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
@@ -40,11 +41,11 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start the task with a command in place of Ray's; its folder is `ray`."""
     started: list[subprocess.Popen[str]] = []
 
-    def act(ray: str) -> "subprocess.Popen[str]":
+    def act(ray: str, orders: Orders = ORDERS) -> "subprocess.Popen[str]":
         task = subprocess.Popen([sys.executable, "-c", TASK, ray, str(tmp_path / "ray")], stdin=subprocess.PIPE,
                                 stdout=subprocess.PIPE, text=True, env={**os.environ, **SLURM})
         assert task.stdin is not None
-        task.stdin.write(ORDERS.model_dump_json() + "\n")
+        task.stdin.write(orders.model_dump_json() + "\n")
         task.stdin.flush()
         started.append(task)
         return task
@@ -97,3 +98,15 @@ def test_a_ray_that_does_not_start_is_tried_on_other_ports_and_then_told(start: 
     assert (found.node, found.name) == (1, "node2") and "port is busy" in found.problem
     task.communicate()
     assert task.returncode == 76 and (tmp_path / "tries").read_text().count(".") == 3
+
+
+def test_a_node_that_does_not_get_to_its_runs_storage_says_so_and_starts_nothing(
+        start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "tester")
+    task = start(f"touch {tmp_path}/started", ORDERS.model_copy(update={"run": "s3://bucket/runs/x"}))
+    found = report(task)
+    assert f"{socket.gethostname()} does not get to the run's storage: s3://bucket/runs/x/plan.json: the storage " in (
+        found.problem), found
+    assert task.wait(20) == 76 and not (tmp_path / "started").exists() and not (tmp_path / "ray").exists()

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from launcher.platforms import slurm_notices
 from launcher.platforms.slurm_notices import Messenger, Notices
 from launcher.storage.lock import take_lease
 from launcher.storage.run_dir import RunDir
@@ -55,6 +56,16 @@ def test_the_controller_is_asked_once_it_holds_the_run_and_only_once(tmp_path, n
     lease = take_lease(run)
     assert messenger.tell(request) and messenger.tell(request)
     assert [asked.request.reason for asked in stops_asked(run, lease.token)] == ["time_limit"]
+    lease.release()
+
+
+def test_once_it_was_asked_nobody_looks_again_who_holds_the_run(tmp_path, notices, monkeypatch):
+    os.kill(os.getpid(), signal.SIGUSR1)
+    run = RunDir(tmp_path)
+    messenger, lease = Messenger(run, started=0.0), take_lease(run)
+    assert messenger.tell(notices.request())
+    monkeypatch.setattr(slurm_notices, "holder_of", None)
+    assert messenger.tell(notices.request())
     lease.release()
 
 

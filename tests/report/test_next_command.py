@@ -1,5 +1,6 @@
 """What is offered next is what helps."""
 
+import os
 from pathlib import Path
 
 from launcher.core.recipe import Recipe
@@ -41,6 +42,16 @@ def test_a_run_that_had_a_job_is_submitted_again_and_not_trained_on_where_people
     (tmp_path / "slurm-7.out").write_text("")
     assert offered(tmp_path, FAILED).startswith("less runs/tiny/slurm-7.out    the same")
     assert offered(tmp_path, FINISHED).startswith("launcher export")
+
+
+def test_the_log_of_a_job_whose_run_is_in_a_store_lies_where_the_job_worked(tmp_path: Path) -> None:
+    run = RunDir(f"memory://{tmp_path.name}/{os.getpid()}/tiny")
+    record_submitted(run, "7", 1.0, str(tmp_path))
+    run.store.put("checkpoints/step-00000001/001-rank-000.bin", b"")
+    run.store.put("checkpoints/step-00000001/manifest.json", b"{}")
+    assert next_command(run, "runs/tiny", RunFold(FAILED)).startswith("the same `launcher submit`")
+    (tmp_path / "slurm-7.out").write_text("")
+    assert next_command(run, "runs/tiny", RunFold(FAILED)).startswith(f"less {tmp_path}/slurm-7.out    the same")
 
 
 def test_a_finished_run_is_exported_and_not_resumed(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import pytest
 
 from launcher.storage import submitting
 from launcher.storage.recipes import load_recipe
-from launcher.storage.run_dir import RunDir
 from launcher.storage.submitted import Files, run_of_copy
 from launcher.storage.submitting import Snapshot, discard, snapshot_of
 
@@ -36,7 +35,7 @@ def snapshot(tmp_path, monkeypatch) -> Snapshot:
 
 
 def test_paths_mean_what_they_meant_where_they_were_written(snapshot, tmp_path, monkeypatch):
-    copy = snapshot.keep(RunDir("run")) / snapshot.described.recipe
+    copy = snapshot.keep(Path("run")) / snapshot.described.recipe
     Path("ds/x.json").unlink()
     Path("base/r.yaml").write_text("name: another")
     (tmp_path / "elsewhere").mkdir()
@@ -48,22 +47,22 @@ def test_paths_mean_what_they_meant_where_they_were_written(snapshot, tmp_path, 
 
 
 def test_a_copy_knows_its_run_and_any_other_file_is_its_own(snapshot, tmp_path):
-    copy = snapshot.keep(RunDir("run")) / snapshot.described.recipe
+    copy = snapshot.keep(Path("run")) / snapshot.described.recipe
     assert run_of_copy(str(copy)) == str(tmp_path / "run") and run_of_copy("r.yaml") is None
     assert Files(copy).recipe == tmp_path / "r.yaml"
     assert Files(Path("r.yaml")).copy(Path("ds/x.json")) == Path("ds/x.json")
 
 
 def test_a_snapshot_of_a_copy_is_the_same_snapshot(snapshot):
-    copy = snapshot.keep(RunDir("run")) / snapshot.described.recipe
+    copy = snapshot.keep(Path("run")) / snapshot.described.recipe
     Path("ds/x.json").write_text("changed")
     assert snapshot_of(load_recipe(str(copy)), (), None).name == snapshot.name
 
 
 def test_what_was_discarded_leaves_nothing_of_a_run_that_never_was_and_all_of_another(snapshot):
-    discard(snapshot.keep(RunDir("run")))
+    discard(snapshot.keep(Path("run")))
     assert not Path("run").exists()
-    kept = snapshot.keep(RunDir("run"))
+    kept = snapshot.keep(Path("run"))
     Path("run/journal.jsonl").touch()
     discard(kept)
     assert [path.name for path in Path("run").iterdir()] == ["journal.jsonl"]
