@@ -1,7 +1,7 @@
 """What Google's and Azure's services say and their stand-ins leave out, told by the relay between.
 
-Google: gcp-storage-emulator heeds no precondition. `ifGenerationMatch=0` is documented to make a request succeed only if
-there is no live object, else to be answered with 412, at the beginning of a resumable upload and at its end.
+Google: gcp-storage-emulator heeds no precondition. `ifGenerationMatch=0` is documented to make a request succeed only
+if there is no live object, else to be answered with 412; here at the beginning of a resumable upload and at its end.
 """
 
 import json
@@ -38,7 +38,8 @@ class GoogleRelay(Relay):
         if query.get("uploadType") != ["multipart"] or not (content := _parts(body)[1]):
             return path, body, headers
         said = {**headers, "Content-Type": "application/octet-stream", "Content-Length": str(len(content))}
-        return f"{where}?{urlencode({'uploadType': 'media', 'name': json.loads(_parts(body)[0])['name']})}", content, said
+        named = {"uploadType": "media", "name": json.loads(_parts(body)[0])["name"]}
+        return f"{where}?{urlencode(named)}", content, said
 
 
 def _parts(body: bytes) -> tuple[bytes, bytes]:

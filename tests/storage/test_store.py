@@ -98,8 +98,8 @@ def test_one_of_many_puts_it_first(store):
     assert not store.put_if_absent("lease/1", iter([b"late"]))
 
 
-@pytest.mark.parametrize("store", ["local", "memory", *(pytest.param(kind, marks=pytest.mark.slow) for kind in BUCKETS)],
-                         indirect=True)
+@pytest.mark.parametrize("store", ["local", "memory", *(
+    pytest.param(kind, marks=pytest.mark.slow) for kind in BUCKETS)], indirect=True)
 def test_large_objects_are_whole_or_not_there(store):
     large = os.urandom(PART) + os.urandom(PART) + b"end"
     store.put("large", (large[begin:begin + 700_001] for begin in range(0, len(large), 700_001)))

@@ -42,8 +42,8 @@ def s3_server() -> Iterator[str]:
 @contextmanager
 def google_server() -> Iterator[str]:
     """Run gcp-storage-emulator in a process of its own, in memory, and yield its address."""
-    with _server("/", lambda port: [sys.executable, "-m", "gcp_storage_emulator", "start", "-q", "-M", "-H", "127.0.0.1",
-                                    "--port", port]) as address:
+    with _server("/", lambda port: [sys.executable, "-m", "gcp_storage_emulator", "start", "-q", "-M", "-H",
+                                    "127.0.0.1", "--port", port]) as address:
         yield address
 
 
