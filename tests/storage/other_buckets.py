@@ -3,9 +3,10 @@
     def test_x(gs_bucket):      gs_bucket.url is gs://..., for this process and those that it starts
     def test_y(az_bucket):      the same with az://...
 
-gs:// needs gcsfs and gcp-storage-emulator, az:// needs adlfs and Azurite (`npm install azurite`): its azurite-blob on the
-PATH, or where LAUNCHER_TEST_AZURITE says. Where they are not, a test is skipped and says what is missing. What neither stand-in can tell is
-how the services' own credentials work: none are asked for at the one, and the other's are its famous own.
+gs:// needs gcsfs and gcp-storage-emulator, az:// needs adlfs and Azurite (`npm install azurite`): its azurite-blob on
+the PATH, or where LAUNCHER_TEST_AZURITE says. Where they are not, a test is skipped and says what is missing. What
+neither stand-in can tell is how the services' own credentials work: none are asked for at the one, and the other's are
+those of its documentation.
 """
 
 import importlib.util

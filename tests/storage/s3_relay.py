@@ -145,6 +145,8 @@ class _Relayed(BaseHTTPRequestHandler):
             self._say(503, self.server.words.slow_down)
         elif fault == "denied":
             self._say(403, self.server.words.denied)
+        elif fault == "unknown":
+            self._say(401, b"")
         elif fault == "cut before":
             self._cut()
         elif fault == HALFWAY and faults is not None:

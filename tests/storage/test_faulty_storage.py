@@ -2,13 +2,14 @@
 
 import os
 import random
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from launcher.storage.object_store import ObjectStore
 from launcher.storage.objects.link import Settings
-from tests.storage.s3_relay import KINDS
+from tests.storage.s3_relay import KINDS, Faults
 
 PART = 5 << 20
 WORKERS = 8
@@ -71,6 +72,15 @@ class Worker:
             return None
 
 
+@pytest.fixture(params=["bucket", "gs_bucket", "az_bucket"])
+def faulty_bucket(request):
+    """A bucket whose requests go wrong one time in five; the seed is printed where a test fails."""
+    made, seed = request.getfixturevalue(request.param), time.time_ns() % 2**32
+    print(f"faults of seed {seed}")
+    made.relay.faults = Faults(seed)
+    return made
+
+
 @pytest.mark.parametrize("operations", [pytest.param(200, marks=pytest.mark.slow),
                                         pytest.param(2000, marks=pytest.mark.campaign)])
 def test_all_comes_out_right(faulty_bucket, tmp_path, monkeypatch, operations):
@@ -87,4 +97,4 @@ def test_all_comes_out_right(faulty_bucket, tmp_path, monkeypatch, operations):
     seen = {asked.fault for asked in faulty_bucket.relay.asked}
     assert seen == {None, *KINDS}, seen
     store.sweep("")
-    assert "<UploadId>" not in faulty_bucket.ask("?uploads")
+    assert not faulty_bucket.url.startswith("s3") or "<UploadId>" not in faulty_bucket.ask("?uploads")

@@ -1,11 +1,12 @@
 """The file systems of fsspec through which Google's, Azure's and other storage is asked, opened so that they ask once.
 
 Decides what is changed of them: both ask again by themselves, which would multiply with `objects.retries` and hide what
-went wrong behind a time-out. Neither has a setting for that, so what does it is taken off where it is found. Credentials
-are looked for while a file system is opened; that there are none is told as of any store.
+went wrong behind a time-out. Neither has a setting for that, so what does it is taken off where it is found.
+Credentials are looked for while a file system is opened; that there are none is told as of any store.
 """
 
 import importlib
+from contextlib import suppress
 from typing import Any, cast
 
 from launcher.storage.objects.addresses import AZURE, GOOGLE, PACKAGES, Address
@@ -16,18 +17,14 @@ PLAIN: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": Tru
 
 def file_system(address: Address) -> Any:
     """Return a file system for one store. Raises StoreRefused without credentials that can be read."""
-    try:
-        if PACKAGES[address.scheme] == GOOGLE:
-            return _google()
-        if PACKAGES[address.scheme] == AZURE:
-            return _azure(address)
-    except ValueError as error:
-        raise refusal(address, "", Trouble(Kind.NO_CREDENTIALS, type(error).__name__)) from None
-    fsspec: Any = importlib.import_module("fsspec")
-    return fsspec.filesystem(address.scheme, **PLAIN)
+    opened = {GOOGLE: _google, AZURE: _azure}.get(PACKAGES[address.scheme], _other)
+    with suppress(ValueError):
+        return opened(address)
+    # Out of the handler: a library's own message may quote what it read.
+    raise refusal(address, "", Trouble(Kind.NO_CREDENTIALS, "none that can be read"))
 
 
-def _google() -> Any:
+def _google(address: Address) -> Any:
     # What gcsfs opens by itself asks another service, by gRPC, of what kind a bucket is, before each request where
     # that service does not answer.
     core: Any = importlib.import_module("gcsfs.core")
@@ -56,6 +53,11 @@ def _azure(address: Address) -> Any:
     if (policy := getattr(getattr(system.service_client, "_config", None), "retry_policy", None)) is not None:
         policy.total_retries = 0
     return system
+
+
+def _other(address: Address) -> Any:
+    fsspec: Any = importlib.import_module("fsspec")
+    return fsspec.filesystem(address.scheme, **PLAIN)
 
 
 class NoCredentialsError(Exception):

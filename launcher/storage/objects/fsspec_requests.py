@@ -118,9 +118,11 @@ class FsspecRequests:
             return getattr(self._system, method)(*args, **more)
         try:
             return self._within(method, size, *args, **more)
-        except FileNotFoundError:
-            self._see_bucket()
-            raise
+        except FileNotFoundError as error:
+            missing = error
+        # Out of the handler, as in `objects.retries`.
+        self._see_bucket()
+        raise missing
 
     def _within(self, method: str, size: int, *args: Any, **more: Any) -> Any:
         return run_within(self._system, getattr(self._system, f"_{method}"), self._timeout_s, size, *args, **more)
@@ -133,10 +135,14 @@ class FsspecRequests:
             self._within("info", 0, self._root.partition("/")[0])
             self._bucket_seen = True
         except FileNotFoundError:
-            raise refusal(self._address, "", Trouble(Kind.NO_BUCKET, "not found")) from None
+            missing = True
         except Exception:
             # Whoever may use objects need not be allowed to look at the bucket.
-            return
+            missing = False
+        else:
+            missing = False
+        if missing:
+            raise refusal(self._address, "", Trouble(Kind.NO_BUCKET, "not found"))
 
 
 class Collected:
