@@ -43,6 +43,10 @@ def _google(address: Address) -> Any:
                     raise NoCredentialsError from error
                 raise
 
+        async def _get_directory_info(self, path: str, *_: Any) -> Any:
+            # Nobody asks for folders, and to look for one is a listing beside each look at an object.
+            raise FileNotFoundError(path)
+
     return AsksOnce(**PLAIN)
 
 

@@ -46,9 +46,9 @@ class FsspecRequests:
         return Head(int(said["size"]), " ".join(str(said[name]) for name in TAGS if said.get(name) is not None))
 
     def begin(self, key: str, size: int) -> tuple[bytes, Head]:
-        """Return what is known and the first bytes."""
+        """Return what is known and the first bytes, both of one moment."""
         head = self.head(key)
-        return self.read(key, 0, min(size, head.size)), head
+        return self.read(key, 0, min(size, head.size), head.tag), head
 
     def read(self, key: str, begin: int, end: int, tag: str = "") -> bytes:
         """Return a range. Whether it is still the same object is asked afterwards."""
