@@ -38,7 +38,7 @@ def submit_command(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", rich_help_panel=RAY, help="Print what the job prints and "
                                        "end with the run's exit code.")] = True,
     retry_forever: Annotated[bool, typer.Option("--retry-forever", rich_help_panel=RAY, help="Submit a run again that "
-                             "yielded, or lost its cluster or found none, till it finishes or fails for good.")] = False,
+                             "yielded, or lost its cluster or found none, till it finishes or fails.")] = False,
     with_data: Annotated[bool, typer.Option("--with-data", rich_help_panel=RAY, help="Send the recipe's local data "
                                             "files along, up to 50 MiB.")] = False,
     pass_env: Annotated[Names, typer.Option("--pass-env", metavar="NAME", rich_help_panel=RAY, help="Set a variable "
