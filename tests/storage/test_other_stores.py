@@ -70,7 +70,8 @@ def test_a_put_that_succeeded_unseen_is_not_somebody_elses(its_bucket, store, fa
 
 
 # A lease is a byte longer at its tenth beat, and somebody always reads it.
-@pytest.mark.parametrize(("before", "after"), [(9, 10), (10, 9), (10, 10), (2 * PART, PART + 9)])
+@pytest.mark.parametrize(("before", "after"), [(9, 10), (10, 9), (10, 10), pytest.param(
+    2 * PART, PART + 9, marks=pytest.mark.slow)])
 def test_an_object_that_is_replaced_while_it_is_read_is_read_again(its_bucket, store, before, after):
     store.put("a", b"1" * before)
 
