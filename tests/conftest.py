@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from hypothesis import settings
 
 from tests.storage.a_bucket import bucket, faulty_bucket, moto  # noqa: F401  (fixtures, known to all tests)
+from tests.storage.other_buckets import az_bucket, azurite, google, gs_bucket  # noqa: F401
 
 # No deadline: on a busy machine an example takes as long as it takes. The blob makes a failure repeatable.
 settings.register_profile("launcher", deadline=None, print_blob=True)

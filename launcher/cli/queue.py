@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from launcher.cli import ray_queue
+from launcher.cli.side_by_side import side_by_side
 from launcher.core.errors import PlatformError, UserError
 from launcher.core.events import RunState
 from launcher.platforms.ray_jobs import RayJob
@@ -28,6 +29,12 @@ from launcher.storage.run_dir import RunDir
 
 LOOKED_AT = 100
 """Jobs of a run, the newest; a chain has fewer links, and older ones have long ended."""
+ANSWERS_S = 10.0
+"""For all places together. One request has less; this is for a place that answers each just in time."""
+Question = tuple[tuple[str, str], list[str]]
+"""A place, and the jobs that it is asked for."""
+Heard = tuple[Mapping[str, QueuedJob | RayJob], str]
+"""What a place knows of jobs, and why it was not heard."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +92,12 @@ def sight(run: RunDir) -> Sight:
 
 
 def sights(runs: Sequence[RunDir]) -> list[Sight]:
-    """Return what is known of the jobs of several runs, from one question to each place that has any."""
+    """Return what is known of the jobs of several runs, from one question to each place that has any,
+    all asked at once."""
     records = [_of_one_place(jobs_of(run)[:LOOKED_AT]) for run in runs]
-    places = {each[0].place for each in records if each}
-    heard = {place: _heard(place, [record.job for each in records for record in each if record.place == place])
-             for place in sorted(places)}
+    places = sorted({each[0].place for each in records if each})
+    asked = [(place, [record.job for each in records for record in each if record.place == place]) for place in places]
+    heard = dict(zip(places, side_by_side(_heard, _late, asked, ANSWERS_S), strict=True))
     seen = [_sight(each, *heard[each[0].place]) if each else Sight() for each in records]
     return [replace(each, end=told_by(read_journal(run)).end) if each.waits else each
             for run, each in zip(runs, seen, strict=True)]
@@ -99,9 +107,15 @@ def _of_one_place(records: Sequence[JobRecord]) -> list[JobRecord]:
     return [record for record in records if record.place == records[0].place]
 
 
-def _heard(place: tuple[str, str], jobs: Sequence[str]) -> "tuple[Mapping[str, QueuedJob | RayJob], str]":
+def _late(question: Question) -> Heard:
+    """Return what is known of jobs at a place that took too long."""
+    (platform, address), _ = question
+    return {}, f"{address or platform}: no answer in {duration(ANSWERS_S)}"
+
+
+def _heard(question: Question) -> Heard:
     """Return what a place knows of some jobs, and why it was not heard."""
-    platform, address = place
+    (platform, address), jobs = question
     try:
         return (ray_queue.look_up(address, jobs) if platform == "ray" else look_up(jobs)), ""
     except PlatformError as error:

@@ -29,7 +29,7 @@ Chain = Annotated[int, typer.Option("--chain", metavar="N", min=1, max=50, rich_
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", rich_help_panel=RAY, help="Print what the job prints and end "
                                     "with the run's exit code.")]
 RetryForever = Annotated[bool, typer.Option("--retry-forever", rich_help_panel=RAY, help="Submit a run again that "
-                         "yielded or whose cluster was lost, until it finishes or fails for good.")]
+                         "yielded, or lost its cluster or found none, till it finishes or fails.")]
 WithData = Annotated[bool, typer.Option("--with-data", rich_help_panel=RAY, help="Send the recipe's local data files "
                                         "along, up to 50 MiB.")]
 PassEnv = Annotated[Names, typer.Option("--pass-env", metavar="NAME", rich_help_panel=RAY, help="Set a variable for "

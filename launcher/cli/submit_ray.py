@@ -15,7 +15,7 @@ from launcher.cli.ray_submission import RayOptions, RaySubmission
 from launcher.cli.submit import INTERRUPTED, copied, told_finished
 from launcher.core.errors import PlatformError, ProblemsError
 from launcher.platforms.ray_jobs_client import CALL_S, Dashboard, Unsure
-from launcher.platforms.ray_jobs_verdict import Verdict, pause_s
+from launcher.platforms.ray_jobs_verdict import FRUITLESS, Verdict, given_up_after, pause_s
 from launcher.report.words import duration
 from launcher.storage.jobs import JobRecord, jobs_of
 
@@ -39,7 +39,7 @@ def submit(recipe: str, options: RayOptions, *, dry_run: bool) -> int:
 
 def _until_it_ends(submission: RaySubmission) -> int:
     """Submit the run, follow its job, and submit it again as long as that is asked for and helps."""
-    run, options, in_vain = submission.run.directory, submission.options, 0
+    run, options, in_vain, given_up = submission.run.directory, submission.options, 0, 0
     while True:
         known = events_of(run)
         board, record = _submitted(submission)
@@ -48,7 +48,11 @@ def _until_it_ends(submission: RaySubmission) -> int:
         ended = Follower(board, run, record, known, _note, patient=options.retry_forever).follow()
         if not (ended.again and options.retry_forever):
             return _told(submission, ended)
-        in_vain = 0 if saved_since(run, known) else in_vain + 1
+        saved = saved_since(run, known)
+        in_vain, given_up = 0 if saved else in_vain + 1, given_up_after(ended, given_up, saved=saved)
+        if given_up >= FRUITLESS:
+            _note(f"{given_up} jobs in a row could not go on and saved nothing new; more of them would not either")
+            return _told(submission, ended)
         pause = pause_s(in_vain)
         _note(f"{ended.said}; the run is submitted again in {duration(pause)}")
         time.sleep(pause)

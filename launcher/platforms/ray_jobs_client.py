@@ -5,7 +5,8 @@ Decides how long anything may take, and which trouble is whose. What answers mea
 
 import logging
 import os
-from collections.abc import Callable, Generator, Mapping
+import threading
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -112,14 +113,30 @@ def _client(address: str, patience_s: float) -> Any:
     return Patient(address)
 
 
-@contextmanager
-def _undirected() -> Generator[None]:
-    """Take away for a moment the variables that Ray's client would heed rather than the address it is given."""
-    before: Mapping[str, str] = {name: os.environ.pop(name) for name in ADDRESSES if name in os.environ}
-    try:
-        yield
-    finally:
-        os.environ.update(before)
+class _Undirected:
+    """Takes away for a while the variables that Ray's client would heed rather than the address it is given. Clusters
+    are asked side by side: the first to ask takes them away, the last to be answered puts them back."""
+
+    def __init__(self) -> None:
+        self._lock, self._asking, self._before = threading.Lock(), 0, dict[str, str]()
+
+    @contextmanager
+    def __call__(self) -> Generator[None]:
+        """Ask without them."""
+        with self._lock:
+            self._asking += 1
+            self._before |= {name: os.environ.pop(name) for name in ADDRESSES if name in os.environ}
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._asking -= 1
+                if not self._asking:
+                    os.environ.update(self._before)
+                    self._before = {}
+
+
+_undirected = _Undirected()
 
 
 def _trouble(address: str, error: Exception, *, submitting: bool) -> PlatformError:

@@ -21,6 +21,8 @@ class End:
     time: float
     on_request: bool
     """A person typed `launcher stop`."""
+    failure: str = ""
+    """The kind of the last failure before it, if there was any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Told:
     """Since when an attempt cannot begin, because nodes are missing."""
     stop: str = ""
     """Why the run was asked to stop last."""
+    failure: str = ""
+    """What kind of failure was last."""
     end: End | None = None
     """None while it is under way, or was when it was interrupted."""
 
@@ -55,12 +59,15 @@ class Told:
                 return replace(self, missing_since=None, stop="", end=None)
             # A rank below 0 is nobody's: the attempt could not be placed.
             case "failure" if event["kind"] == FailureKind.NODE_LOSS and (event["rank"] or 0) < 0:
-                return replace(self, missing_since=self.missing_since or event["time"])
+                return replace(self, missing_since=self.missing_since or event["time"], failure=event["kind"])
+            case "failure":
+                return replace(self, failure=event["kind"])
             case "stop_requested":
                 return replace(self, stop=event["reason"])
             case "run_ended":
-                end = End(event["outcome"], event["exit_code"], event["time"], self.stop == "stop_command")
-                return replace(self, missing_since=None, stop="", end=end)
+                end = End(event["outcome"], event["exit_code"], event["time"], self.stop == "stop_command",
+                          self.failure)
+                return replace(self, missing_since=None, stop="", failure="", end=end)
             case _:
                 return self
 

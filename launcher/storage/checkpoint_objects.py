@@ -27,8 +27,10 @@ from launcher.storage.checkpoint_folders import taken_over
 from launcher.storage.checkpoint_medium import step_in, step_name
 from launcher.storage.checkpoint_place import MANIFEST, Place
 from launcher.storage.files import parts_of
+from launcher.storage.objects.flow import Flow
 from launcher.storage.sources import ObjectSource, Source, absent
 from launcher.storage.store import Store
+from launcher.storage.upload_rate import paced, upload_rate
 
 REJECTED = ".rejected"
 
@@ -47,6 +49,7 @@ class Objects:
         self._store, self._prefix, self._staging = store, prefix, folder / ".staging"
         self._copies = Copies(folder / ".copies")
         self._fences: dict[int, frozenset[Mark] | None] = {}
+        self._uploads = Flow(upload_rate())
 
     def fence(self, attempt: int) -> None:
         """Put up a fence, and list behind it what counts of the attempts before."""
@@ -74,7 +77,7 @@ class Objects:
     def publish(self, attempt: int, step: int, name: str) -> str:
         """Upload a file and return what it is called there; here it becomes a copy."""
         path, called = self.staging(attempt, step) / name, f"{attempt:03d}-{name}"
-        self._store.put(f"{self._of(step)}{called}", parts_of(path))
+        self._store.put(f"{self._of(step)}{called}", paced(parts_of(path), self._uploads))
         self._copies.keep(path, attempt, step)
         return called
 

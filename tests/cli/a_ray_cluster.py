@@ -115,12 +115,15 @@ def with_job(cluster: Cluster, run: RunDir, state: str, number: int = 1) -> str:
     return job
 
 
-def ends(run: RunDir, outcome: str, code: int, *reasons: str, saved: int | None = None) -> None:
+def ends(run: RunDir, outcome: str, code: int, *reasons: str, saved: int | None = None,
+         failure: str | None = None) -> None:
     """Write into a run's journal what an attempt of it comes to."""
     events: list[dict[str, object]] = [{"event": "attempt_started", "workers": [], "world_size": 1, "resume": None}]
     if saved is not None:
         events.append({"event": "checkpoint_committed", "step": saved, "seconds": 0.1})
     events += [{"event": "stop_requested", "reason": reason, "deadline": None} for reason in reasons]
+    if failure is not None:
+        events.append({"event": "failure", "kind": failure, "rank": -1, "node": "", "step": None, "message": "gone"})
     events.append({"event": "run_ended", "outcome": outcome, "exit_code": code})
     run.path.mkdir(parents=True, exist_ok=True)
     with (run.path / run.JOURNAL).open("a") as journal:

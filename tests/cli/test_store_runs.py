@@ -124,7 +124,7 @@ def test_a_run_goes_on_where_it_is_copied_to(bucket, machine, whole) -> None:
 
 def stop_at(machine: Machine, command: "subprocess.Popen[str]", run: RunDir, attempt: int) -> None:
     """Stop a run once an attempt of it trains."""
-    awaited(lambda: any(event["event"] == "step" and event["attempt"] == attempt for event in read_journal(run)), 120)
+    awaited(lambda: any(event["event"] == "step" and event["attempt"] == attempt for event in read_journal(run)), 240)
     machine.type("stop", run.url)
     printed, _ = command.communicate(timeout=120)
     assert command.returncode == 75, printed

@@ -244,6 +244,54 @@ def test_a_lost_cluster_is_a_reason_to_submit_again(cluster, run, options, recip
     assert [request.submission_id for request in cluster.requests] == ["small.a001", "small.a002"]
 
 
+def failing(run: RunDir, kind: str, *saved: int | None):
+    """Return a job that gives up (exit code 76) as often as is said what it has saved, and then finishes."""
+    done = []
+
+    def play(cluster: Cluster, job: str) -> None:
+        if len(done) < len(saved):
+            ends(run, "failed", 76, saved=saved[len(done)], failure=kind)
+        else:
+            ends(run, "finished", 0)
+        code = 76 if len(done) < len(saved) else 0
+        done.append(job)
+        cluster.set(job, state="FAILED" if code else "SUCCEEDED", driver_code=code)
+
+    return play
+
+
+@pytest.mark.parametrize("kind", ["node_loss", "startup", "preemption"])
+def test_a_run_that_lacks_nodes_is_submitted_again_however_long_they_do_not_come(cluster, run, options, recipe, kind):
+    cluster.play = failing(run, kind, *[None] * 5)
+    assert submit(recipe, replace(options, retry_forever=True), dry_run=False) == 0
+    assert len(cluster.requests) == 6
+
+
+def test_a_job_that_never_began_a_run_is_submitted_again(cluster, run, options, recipe):
+    looks = []
+
+    def play(cluster: Cluster, job: str) -> None:
+        looks.append(job)
+        cluster.set(job, state="FAILED" if len(looks) < 5 else "SUCCEEDED", driver_code=76 if len(looks) < 5 else 0)
+
+    cluster.play = play
+    assert submit(recipe, replace(options, retry_forever=True), dry_run=False) == 0
+    assert len(cluster.requests) == 5
+
+
+@pytest.mark.parametrize("kind", ["worker_crash", "stall", "storage", "controller_loss"])
+def test_a_run_whose_own_processes_fail_is_submitted_again_while_it_saves(cluster, run, options, recipe, capsys, kind):
+    cluster.play = failing(run, kind, None, None, 4, None, 8, None, None, None, None)
+    assert submit(recipe, replace(options, retry_forever=True), dry_run=False) == 76
+    assert len(cluster.requests) == 8
+    assert "3 jobs in a row could not go on and saved nothing new" in capsys.readouterr().err
+
+
+def test_without_being_asked_nothing_is_submitted_again(cluster, run, options, recipe):
+    cluster.play = failing(run, "node_loss", None)
+    assert submit(recipe, options, dry_run=False) == 76 and len(cluster.requests) == 1
+
+
 def stopped_for_good(cluster: Cluster, job: str) -> None:
     """End as a job whose record says that somebody stopped it."""
     run = RunDir(cluster.requests[-1].metadata["run_dir"])

@@ -3,7 +3,7 @@
 import pytest
 
 from launcher.platforms.ray_jobs import RayJob
-from launcher.platforms.ray_jobs_verdict import pause_s, verdict
+from launcher.platforms.ray_jobs_verdict import given_up_after, pause_s, verdict
 from launcher.platforms.slurm_told import End
 
 YIELDED, ASKED = End("yielded", 75, 1.0, False), End("yielded", 75, 1.0, True)
@@ -21,7 +21,9 @@ def job(state: str, code: int | None = None, error: str = "", message: str = "")
     (job("FAILED", 75), None, 75, True),
     (job("FAILED", 1), FAILED, 1, False),
     (job("FAILED", 2), None, 2, False),
-    (job("FAILED", 76), SPENT, 76, False),
+    (job("FAILED", 76), SPENT, 76, True),
+    (job("FAILED", 76), None, 76, True),
+    (job("FAILED", -9), SPENT, 76, True),
     (job("STOPPED"), YIELDED, 75, False),
     (job("STOPPED"), None, 75, False),
     (job("STOPPED"), FINISHED, 0, False),
@@ -41,9 +43,17 @@ def test_the_runs_own_word_counts_most_and_only_what_nobody_meant_is_tried_again
     assert (found.code, found.again) == (code, again) and found.said
 
 
-@pytest.mark.parametrize("ended", [job("FAILED", 75), job("FAILED", -9), None])
+@pytest.mark.parametrize("ended", [job("FAILED", 75), job("FAILED", 76), job("FAILED", -9), None])
 def test_after_a_stop_that_was_meant_for_good_nothing_is_tried_again(ended):
     assert not verdict(ended, None, stopped=True).again
+
+
+def test_what_gives_up_for_its_own_processes_counts_and_what_lacks_nodes_does_not():
+    crashed, alone = End("failed", 76, 1.0, False, "worker_crash"), End("failed", 76, 1.0, False, "node_loss")
+    for end, count in ((crashed, 3), (alone, 2), (None, 2)):
+        assert given_up_after(verdict(job("FAILED", 76), end, stopped=False), 2, saved=False) == count
+    assert given_up_after(verdict(job("FAILED", 75), YIELDED, stopped=False), 2, saved=False) == 2
+    assert given_up_after(verdict(job("FAILED", 76), crashed, stopped=False), 2, saved=True) == 0
 
 
 def test_a_command_that_the_cluster_does_not_have_is_told_with_the_shells_words():

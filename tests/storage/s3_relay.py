@@ -1,9 +1,12 @@
-"""Between a client and moto's S3: one write at a time, what was asked, and faults as networks and servers have them."""
+"""Between a client and a stand-in of object storage: one write at a time, what was asked, and faults as networks and
+servers have them. Speaks as S3 does; `other_relays` has the words of others.
+"""
 
 import random
 import socket
 import struct
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +23,21 @@ SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request ra
 DENIED = b"<Error><Code>AccessDenied</Code><Message>planted-message</Message></Error>"
 INTERNAL = b"<Error><Code>InternalError</Code><Message>We encountered an internal error.</Message></Error>"
 HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "server", "date"}
+
+
+@dataclass(frozen=True)
+class Words:
+    """How a service says that it cannot do something."""
+
+    kind: str
+    slow_down: bytes
+    denied: bytes
+    internal: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+    """Beside its kind; Azure's say what the content says, for answers to HEAD have none."""
+
+
+S3_WORDS = Words("application/xml", SLOW_DOWN, DENIED, INTERNAL)
 
 
 @dataclass(frozen=True)
@@ -74,10 +92,11 @@ class Once(Faults):
 
 
 class Relay(ThreadingHTTPServer):
-    """Stands in front of moto."""
+    """Stands in front of a stand-in, and does what that leaves out."""
 
     daemon_threads = True
     request_queue_size = 256
+    words = S3_WORDS
 
     def __init__(self, target: str, faults: Faults | None = None, host: str = "127.0.0.1") -> None:
         super().__init__((host, 0), _Relayed)
@@ -89,6 +108,14 @@ class Relay(ThreadingHTTPServer):
 
     def handle_error(self, *_: object) -> None:
         """Say nothing of clients that are gone."""
+
+    def refused(self, method: str, path: str, body: bytes, ask: Callable[[str, str], int]) -> tuple[int, bytes] | None:
+        """Return what the service answers where its stand-in would do as it is told. `ask` gives a request's status."""
+        return None
+
+    def rephrased(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[str, bytes, dict[str, str]]:
+        """Return a request in the words that the stand-in understands best."""
+        return path, body, headers
 
     def count(self, method: str, part: str = "") -> int:
         """Return how many requests of a method there were whose path has a part."""
@@ -115,9 +142,11 @@ class _Relayed(BaseHTTPRequestHandler):
         body = self.rfile.read(size // 2 if fault == HALFWAY else size)
         self.server.asked.append(Asked(self.command, self.path, self.headers.get("Range", ""), fault, len(body)))
         if fault == "busy":
-            self._answer(503, {"Content-Type": "application/xml"}, SLOW_DOWN)
+            self._say(503, self.server.words.slow_down)
         elif fault == "denied":
-            self._answer(403, {"Content-Type": "application/xml"}, DENIED)
+            self._say(403, self.server.words.denied)
+        elif fault == "unknown":
+            self._say(401, b"")
         elif fault == "cut before":
             self._cut()
         elif fault == HALFWAY and faults is not None:
@@ -127,11 +156,15 @@ class _Relayed(BaseHTTPRequestHandler):
             self.server.over.wait(STALL_S)
             self._cut()
         else:
-            self._done(*self._forward(body), fault)
+            answer = self._forward(body)
+            if isinstance(answer[0], int):
+                self._say(*answer)
+            else:
+                self._done(*answer, fault)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = relay  # noqa: N815
 
-    def _forward(self, body: bytes) -> tuple[HTTPResponse, bytes]:
+    def _forward(self, body: bytes) -> tuple[HTTPResponse, bytes] | tuple[int, bytes]:
         assert self._upstream is not None
         headers = {name: value for name, value in self.headers.items() if name.lower() not in ("connection", "expect")}
         if self.command == "GET":
@@ -140,7 +173,16 @@ class _Relayed(BaseHTTPRequestHandler):
             # Nobody waits for it any more: done now, it would undo what was written since.
             if self._client_gone():
                 raise ConnectionResetError
+            if (refused := self.server.refused(self.command, self.path, body, self._status)) is not None:
+                return refused
             return self._ask(headers, body)
+
+    def _status(self, method: str, path: str) -> int:
+        assert self._upstream is not None
+        self._upstream.request(method, path)
+        answer = self._upstream.getresponse()
+        answer.read()
+        return answer.status
 
     def _client_gone(self) -> bool:
         try:
@@ -152,7 +194,7 @@ class _Relayed(BaseHTTPRequestHandler):
 
     def _ask(self, headers: dict[str, str], body: bytes) -> tuple[HTTPResponse, bytes]:
         assert self._upstream is not None
-        self._upstream.request(self.command, self.path, body, headers)
+        self._upstream.request(self.command, *self.server.rephrased(self.path, body, headers))
         answer = self._upstream.getresponse()
         return answer, answer.read()
 
@@ -162,8 +204,10 @@ class _Relayed(BaseHTTPRequestHandler):
             begin = (answer.getheader("Content-Range") or "bytes 0-").removeprefix("bytes ").partition("-")[0]
             self.server.given.append(Given(self.path, int(begin), len(content)))
         length = answer.getheader("Content-Length", "0") if self.command == "HEAD" else str(len(content))
-        if fault == "broken after":
-            self._answer(500, {"Content-Type": "application/xml"}, INTERNAL)
+        if answer.status == 206 and not content:
+            self._say(416, b"")  # As all services do: stand-ins give an empty part.
+        elif fault == "broken after":
+            self._say(500, self.server.words.internal)
         elif fault == "cut after":
             self._cut()
         elif fault == "torn" and content:
@@ -171,6 +215,9 @@ class _Relayed(BaseHTTPRequestHandler):
             self._cut()
         else:
             self._answer(answer.status, headers, content, length)
+
+    def _say(self, status: int, content: bytes) -> None:
+        self._answer(status, {"Content-Type": self.server.words.kind, **dict(self.server.words.headers)}, content)
 
     def _answer(self, status: int, headers: dict[str, str], content: bytes, length: str | None = None) -> None:
         self.send_response(status)

@@ -2,13 +2,14 @@
 
 import os
 import random
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from launcher.storage.object_store import ObjectStore
 from launcher.storage.objects.link import Settings
-from tests.storage.s3_relay import KINDS
+from tests.storage.s3_relay import KINDS, Faults
 
 PART = 5 << 20
 WORKERS = 8
@@ -71,8 +72,20 @@ class Worker:
             return None
 
 
-@pytest.mark.parametrize("operations", [pytest.param(200, marks=pytest.mark.slow),
-                                        pytest.param(2000, marks=pytest.mark.campaign)])
+@pytest.fixture
+def faulty_bucket(request):
+    """A bucket whose requests go wrong one time in five; the seed is printed where a test fails."""
+    made, seed = request.getfixturevalue(request.param), time.time_ns() % 2**32
+    print(f"faults of seed {seed}")
+    made.relay.faults = Faults(seed)
+    return made
+
+
+@pytest.mark.parametrize(("faulty_bucket", "operations"), [
+    *(pytest.param(kind, 200, marks=pytest.mark.slow) for kind in ("bucket", "gs_bucket")),
+    pytest.param("az_bucket", 200, marks=pytest.mark.campaign),  # Azurite takes a minute.
+    *(pytest.param(kind, 2000, marks=pytest.mark.campaign) for kind in ("bucket", "gs_bucket", "az_bucket"))],
+    indirect=["faulty_bucket"])
 def test_all_comes_out_right(faulty_bucket, tmp_path, monkeypatch, operations):
     monkeypatch.setenv("LAUNCHER_SCRATCH", str(tmp_path))
     store, seed = ObjectStore(faulty_bucket.url, SETTINGS), faulty_bucket.relay.faults.seed
@@ -87,4 +100,4 @@ def test_all_comes_out_right(faulty_bucket, tmp_path, monkeypatch, operations):
     seen = {asked.fault for asked in faulty_bucket.relay.asked}
     assert seen == {None, *KINDS}, seen
     store.sweep("")
-    assert "<UploadId>" not in faulty_bucket.ask("?uploads")
+    assert not faulty_bucket.url.startswith("s3") or "<UploadId>" not in faulty_bucket.ask("?uploads")

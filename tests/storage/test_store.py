@@ -1,4 +1,4 @@
-"""What every Store holds to: on a local disk, in memory, and in S3."""
+"""What every Store holds to: on a local disk, in memory, in S3, and at what stands in for Google's and Azure's."""
 
 import os
 import threading
@@ -16,14 +16,17 @@ PART = 5 << 20
 SMALL_PARTS = Settings(part_bytes=PART)
 
 
-@pytest.fixture(params=["local", "memory", "s3"])
+BUCKETS = {"s3": "bucket", "gs": "gs_bucket", "az": "az_bucket"}
+
+
+@pytest.fixture(params=["local", "memory", *BUCKETS])
 def store(request, tmp_path, monkeypatch):
     monkeypatch.setenv("LAUNCHER_SCRATCH", str(tmp_path / "scratch"))
     if request.param == "local":
         return LocalStore(tmp_path / "store")
     if request.param == "memory":
         return ObjectStore(f"memory://{tmp_path.name}-{os.getpid()}", SMALL_PARTS)
-    return ObjectStore(request.getfixturevalue("bucket").url, SMALL_PARTS)
+    return ObjectStore(request.getfixturevalue(BUCKETS[request.param]).url, SMALL_PARTS)
 
 
 def test_what_is_put_is_there(store):
@@ -95,7 +98,8 @@ def test_one_of_many_puts_it_first(store):
     assert not store.put_if_absent("lease/1", iter([b"late"]))
 
 
-@pytest.mark.parametrize("store", ["local", "memory", pytest.param("s3", marks=pytest.mark.slow)], indirect=True)
+@pytest.mark.parametrize("store", ["local", "memory", *(
+    pytest.param(kind, marks=pytest.mark.slow) for kind in BUCKETS)], indirect=True)
 def test_large_objects_are_whole_or_not_there(store):
     large = os.urandom(PART) + os.urandom(PART) + b"end"
     store.put("large", (large[begin:begin + 700_001] for begin in range(0, len(large), 700_001)))

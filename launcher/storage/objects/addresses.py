@@ -15,6 +15,9 @@ FORM = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 S3, GOOGLE, AZURE = ("s3fs", "s3"), ("gcsfs", "gs"), ("adlfs", "az")
 PACKAGES = {"s3": S3, "s3a": S3, "gs": GOOGLE, "gcs": GOOGLE, "az": AZURE, "abfs": AZURE, "abfss": AZURE,
             "memory": ("fsspec", "")}
+# What their services take, so that a slip is told before anything is asked; S3's own library tells of S3's.
+NAMES = {GOOGLE: re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]"),
+         AZURE: re.compile(r"\$root|\$web|(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*")}
 KINDS = "s3://bucket/folder, gs://bucket/folder or az://container/folder"
 OUTSIDE = ("credentials come from outside the URL: from the environment, the provider's own files, or the machine's "
            "role")
@@ -27,6 +30,17 @@ class Address:
     scheme: str
     root: str
     """Bucket and prefix, without a slash at either end."""
+
+    @property
+    def path(self) -> str:
+        """Return bucket and prefix as file systems take them: without Azure's account."""
+        bucket, slash, prefix = self.root.partition("/")
+        return f"{bucket.partition('@')[0]}{slash}{prefix}"
+
+    @property
+    def account(self) -> str:
+        """Return the account that Azure's own form names; nothing elsewhere, and where the environment tells."""
+        return self.root.partition("/")[0].partition("@")[2].partition(".")[0]
 
     @property
     def url(self) -> str:
@@ -60,6 +74,10 @@ def address_of(url: str) -> Address:
         raise UserError(f"{_shown(url)}: ends in a query; a store is a bucket and a folder in it, and {OUTSIDE}")
     if not rest or any(part in ("", ".", "..") for part in rest.split("/")) or not rest.isprintable():
         raise UserError(f"{_shown(url)}: is not a bucket and a folder in it; write it like {KINDS}")
+    bucket = rest.partition("/")[0].partition("@")[0]
+    if (names := NAMES.get(PACKAGES[scheme])) is not None and not names.fullmatch(bucket):
+        raise UserError(f"{_shown(url)}: {bucket!r} cannot be a bucket's or container's name: lower-case letters, "
+                        "digits and hyphens, 3 to 63 of them")
     return Address(scheme, rest)
 
 

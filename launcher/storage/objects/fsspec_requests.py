@@ -2,21 +2,23 @@
 
 Decides what stands in for what not all of them have: an object in parts is collected in a file on this node and sent
 whole, so that it can be sent again; objects keep no mark, so `objects.writing` compares content. A put only where there
-is nothing is one request on gs:// and az://. On memory:// a lock makes it one among this process's threads. A large
-object is looked for first and then put, and of two that are put at once the later may win.
+is nothing is one request on gs:// and az://, and what ends a large one's upload. On memory:// a lock makes it one among
+this process's threads, and a large object is looked for first. How file systems are opened is `objects.file_systems`.
 """
 
-import importlib
 import inspect
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
 from launcher.storage.objects.addresses import Address
+from launcher.storage.objects.file_systems import file_system
 from launcher.storage.objects.local_copies import scratch
 from launcher.storage.objects.requests import Head, run_within
+from launcher.storage.objects.trouble import Kind, Trouble, refusal
 
 # Each kind of storage has its own word for what changes with the content.
 TAGS = ("etag", "ETag", "generation", "md5Hash", "content_md5", "mtime", "last_modified", "updated", "created")
@@ -30,9 +32,9 @@ class FsspecRequests:
     most_parts = 1 << 31
 
     def __init__(self, address: Address, timeout_s: float) -> None:
-        fsspec: Any = importlib.import_module("fsspec")
-        self._system: Any = fsspec.filesystem(address.scheme, use_listings_cache=False, skip_instance_cache=True)
-        self._root, self._timeout_s = address.root, timeout_s
+        self._system: Any = file_system(address)
+        self._address, self._root, self._timeout_s = address, address.path, timeout_s
+        self._bucket_seen = not self._system.async_impl  # Others make folders as they are needed.
 
     def head(self, key: str) -> Head:
         """Return size and whatever changes with the content."""
@@ -44,9 +46,9 @@ class FsspecRequests:
         return Head(int(said["size"]), " ".join(str(said[name]) for name in TAGS if said.get(name) is not None))
 
     def begin(self, key: str, size: int) -> tuple[bytes, Head]:
-        """Return what is known and the first bytes."""
+        """Return what is known and the first bytes, both of one moment."""
         head = self.head(key)
-        return self.read(key, 0, min(size, head.size)), head
+        return self.read(key, 0, min(size, head.size), head.tag), head
 
     def read(self, key: str, begin: int, end: int, tag: str = "") -> bytes:
         """Return a range. Whether it is still the same object is asked afterwards."""
@@ -63,9 +65,7 @@ class FsspecRequests:
             with ONE_PUT:
                 self._system.pipe_file(self._path(key), data, mode="create")
         else:
-            named = inspect.signature(self._system._pipe_file).parameters
-            only_new: dict[str, Any] = {"mode": "create"} if "mode" in named else {"overwrite": False}
-            self._ask("pipe_file", len(data), self._path(key), data, **only_new)
+            self._ask("pipe_file", len(data), self._path(key), data, **self._only_new("pipe_file"))
 
     def mark(self, key: str) -> str:
         """Return nothing: no mark is kept."""
@@ -77,10 +77,10 @@ class FsspecRequests:
 
     def send(self, key: str, path: str, size: int, *, new: bool) -> None:
         """Make an object of a local file."""
-        if new and self._ask("exists", 0, self._path(key)):
-            raise FileExistsError(key)
         if self._system.async_impl:
-            self._ask("put_file", size, path, self._path(key))
+            self._ask("put_file", size, path, self._path(key), **(self._only_new("put_file") if new else {}))
+        elif new and self._system.exists(self._path(key)):
+            raise FileExistsError(key)
         else:
             # Others show what they have written so far.
             self.write(key, Path(path).read_bytes(), "", new=False)
@@ -93,10 +93,11 @@ class FsspecRequests:
         """Return all keys with a prefix at once."""
         self._system.invalidate_cache()
         folder = self._path(prefix.rpartition("/")[0]).rstrip("/")
-        try:
+        names: list[str] = []
+        with suppress(FileNotFoundError):
             names = [str(name).strip("/") for name in self._ask("find", 0, folder)]
-        except FileNotFoundError:
-            names = []
+        if not names:
+            self._see_bucket()
         keys = (name.removeprefix(f"{self._root}/") for name in names)
         return sorted(key for key in keys if key.startswith(prefix)), ""
 
@@ -107,10 +108,41 @@ class FsspecRequests:
     def _path(self, key: str) -> str:
         return f"{self._root}/{key}"
 
+    def _only_new(self, method: str) -> dict[str, Any]:
+        """Return what makes a request fail where there is an object."""
+        named = inspect.signature(getattr(self._system, f"_{method}")).parameters
+        return {"mode": "create"} if "mode" in named else {"overwrite": False}
+
     def _ask(self, method: str, size: int, *args: Any, **more: Any) -> Any:
-        if self._system.async_impl:
-            return run_within(self._system, getattr(self._system, f"_{method}"), self._timeout_s, size, *args, **more)
-        return getattr(self._system, method)(*args, **more)
+        if not self._system.async_impl:
+            return getattr(self._system, method)(*args, **more)
+        try:
+            return self._within(method, size, *args, **more)
+        except FileNotFoundError as error:
+            missing = error
+        # Out of the handler, as in `objects.retries`.
+        self._see_bucket()
+        raise missing
+
+    def _within(self, method: str, size: int, *args: Any, **more: Any) -> Any:
+        return run_within(self._system, getattr(self._system, f"_{method}"), self._timeout_s, size, *args, **more)
+
+    def _see_bucket(self) -> None:
+        """Tell once whether it is the whole bucket that is missing: of an object's absence answers look the same."""
+        if self._bucket_seen:
+            return
+        try:
+            self._within("info", 0, self._root.partition("/")[0])
+            self._bucket_seen = True
+        except FileNotFoundError:
+            missing = True
+        except Exception:
+            # Whoever may use objects need not be allowed to look at the bucket.
+            missing = False
+        else:
+            missing = False
+        if missing:
+            raise refusal(self._address, "", Trouble(Kind.NO_BUCKET, "not found"))
 
 
 class Collected:

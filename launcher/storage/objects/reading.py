@@ -127,7 +127,10 @@ def _as_far(link: Link, key: str, part: Range) -> bytes:
 
 
 def _whole(link: Link, key: str, part: Range, head: Head) -> bytes:
-    data = link.read(key, part.begin, part.end, head.tag)
+    try:
+        data = link.read(key, part.begin, part.end, head.tag)
+    except PastEnd:
+        raise NotSo(key) from None  # It was that long a moment ago.
     if len(data) != part.end - part.begin:
         raise OSError(errno.EIO, f"gave {len(data)} bytes of {part.end - part.begin}", link.address.url_of(key))
     return data

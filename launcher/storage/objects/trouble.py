@@ -74,7 +74,7 @@ CODES = {kind: {code.lower() for code in codes} for kind, codes in {
     Kind.MISSING: {"NoSuchKey", "NoSuchUpload", "BlobNotFound", "ResourceNotFound"},
     Kind.CONDITION: {"PreconditionFailed", "ConditionNotMet", "BlobAlreadyExists"},
     Kind.PAST_END: {"InvalidRange"},
-    Kind.NO_BUCKET: {"NoSuchBucket", "InvalidBucketName", "ContainerNotFound"},
+    Kind.NO_BUCKET: {"NoSuchBucket", "InvalidBucketName", "ContainerNotFound", "InvalidResourceName"},
     Kind.DENIED: {"AccessDenied", "AllAccessDisabled", "AccountProblem", "ExpiredToken", "InvalidAccessKeyId",
                   "InvalidToken", "SignatureDoesNotMatch", "TokenRefreshRequired", "RequestTimeTooSkewed",
                   "AuthenticationFailed", "AuthorizationFailure", "AuthorizationPermissionMismatch"},
@@ -165,7 +165,8 @@ def _where(address: Address) -> str:
     return {
         "s3fs": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role",
         "gcsfs": "set GOOGLE_APPLICATION_CREDENTIALS, or log in with gcloud, or give the machine a service account",
-        "adlfs": "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or AZURE_STORAGE_CONNECTION_STRING",
+        "adlfs": "set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY, "
+                 "an `az login`, or a role of the machine",
     }.get(PACKAGES[address.scheme][0], "check who may use it")
 
 
@@ -190,7 +191,8 @@ def _answer(error: BaseException) -> dict[str, Any]:
 
 def _code(error: BaseException) -> str:
     """Return the service's own code: botocore's, or Azure's. What has no body has the status there."""
-    code = str(_answer(error).get("Error", {}).get("Code") or getattr(error, "error_code", None) or "")
+    said = getattr(error, "error_code", None)
+    code = str(_answer(error).get("Error", {}).get("Code") or getattr(said, "value", said) or "")
     return "" if code.isdigit() else code
 
 

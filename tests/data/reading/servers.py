@@ -6,8 +6,9 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -33,13 +34,36 @@ def web_server(folder: Path, handler: type[SimpleHTTPRequestHandler] = _Quiet) -
 @contextmanager
 def s3_server() -> Iterator[str]:
     """Run moto's S3 server in a process of its own and yield its address."""
+    with _server("/moto-api/", lambda port: [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", port]
+                 ) as address:
+        yield address
+
+
+@contextmanager
+def google_server() -> Iterator[str]:
+    """Run gcp-storage-emulator in a process of its own, in memory, and yield its address."""
+    with _server("/", lambda port: [sys.executable, "-m", "gcp_storage_emulator", "start", "-q", "-M", "-H",
+                                    "127.0.0.1", "--port", port]) as address:
+        yield address
+
+
+@contextmanager
+def azurite_server(program: str) -> Iterator[str]:
+    """Run Azurite's blob service in a process of its own, in memory, and yield its address."""
+    with _server("/", lambda port: [program, "--silent", "--inMemoryPersistence", "--skipApiVersionCheck",
+                                    "--disableTelemetry", "--blobHost", "127.0.0.1", "--blobPort", port]) as address:
+        yield address
+
+
+@contextmanager
+def _server(path: str, command: Callable[[str], list[str]]) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ))
+    process = subprocess.Popen(command(str(port)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               env=dict(os.environ))
     try:
-        _await(f"http://127.0.0.1:{port}/moto-api/", process)
+        _await(f"http://127.0.0.1:{port}{path}", process)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
@@ -52,6 +76,8 @@ def _await(address: str, process: subprocess.Popen[bytes]) -> None:
         try:
             urllib.request.urlopen(address, timeout=5).close()
             return
+        except urllib.error.HTTPError:
+            return  # It answers.
         except OSError:
             time.sleep(0.05)
     raise AssertionError(f"no server at {address}; it ended with {process.poll()}")
