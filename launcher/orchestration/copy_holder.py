@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from launcher.core.document import Document
 from launcher.core.peer_copies import Errand, Holding, Kept, Mark, Peer, errand
-from launcher.storage.checkpoint_medium import called
+from launcher.storage.checkpoint_medium import called, step_name
 from launcher.storage.checkpoints import copies_of
 from launcher.storage.memory_files import MemoryFile, free_memory
 from launcher.storage.peer_server import PeerServer
@@ -128,7 +128,7 @@ class CopyHolder:
 
     def _fetch(self, link: PeerLink, kept: Kept, size: int) -> bool:
         """Fetch one file; return whether that was still wanted. Raises OSError."""
-        file = MemoryFile(kept.name)
+        file = MemoryFile(f"{step_name(kept.step)}-{called(kept.attempt, kept.name)}")  # as /proc/PID/fd shows it
         try:
             for offset in range(0, size, CHUNK):
                 begun = time.monotonic()
