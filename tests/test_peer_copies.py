@@ -27,7 +27,7 @@ from tests.storage.a_bucket import Bucket
 from tests.toy_run import launcher
 
 ROOT = Path(__file__).parent.parent
-PATIENCE_S = 150.0
+PATIENCE_S = 240.0
 EVERY, STEPS = 150, 420
 
 
