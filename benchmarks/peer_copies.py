@@ -38,7 +38,7 @@ from tests.runtime.tiny import LENGTH, VOCABULARY, make_plan, write_source, zero
 from tests.storage.s3_relay import Pace, Relay
 
 RATE = 50e6
-SHAPE = {"hidden_size": 512, "intermediate_size": 1376, "num_hidden_layers": 6, "num_attention_heads": 8,
+SHAPE = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 8, "num_attention_heads": 8,
          "num_key_value_heads": 4, "max_position_embeddings": LENGTH}
 ONCE = CheckpointPolicy(every="1000 steps", keep=5)
 HERE = "127.0.0.1"
