@@ -61,22 +61,19 @@ class Machines:
                         found[called.rpartition("-rank")[2]] = file
         return found
 
-    def await_copy(self, name: str, after: int) -> dict[str, Path]:
-        """Wait until a machine keeps all that its neighbour wrote of the first step that was saved after another."""
+    def await_copy(self, name: str, step: int) -> dict[str, Path]:
+        """Wait until a machine keeps all that its neighbour wrote of a step, which is fetched once it is committed."""
         def complete() -> dict[str, Path]:
             assert self.running.poll() is None, self.log.read_text()[-4000:]
-            saved = [each["step"] for each in self.events("checkpoint_committed") if each["step"] > after]
-            return self.complete(name, saved[0]) if saved else {}
+            kept = self.kept_by(name, step)
+            written = list(self.disks.rglob(f"step-{step:08d}/rank-001.bin"))
+            return kept if list(kept) == ["-001.bin"] and [path.stat().st_size for path in written] == [
+                path.stat().st_size for path in kept.values()] else {}
 
         try:
             return awaited(complete, PATIENCE_S)
         finally:
-            print(self.log.read_text()[-4000:])
-
-    def complete(self, name: str, step: int) -> dict[str, Path]:
-        size = sum(path.stat().st_size for path in self.disks.rglob(f"step-{step:08d}/rank-*.bin"))
-        kept = self.kept_by(name, step)
-        return kept if kept and 2 * sum(path.stat().st_size for path in kept.values()) == size else {}
+            print(self.log.read_text()[-4000:])  # for when that was in vain
 
     def events(self, name: str) -> list[dict[str, Any]]:
         return [event for event in read_journal(self.run) if event["event"] == name]
@@ -146,10 +143,10 @@ def test_a_lost_machine_costs_no_byte_of_tensors_from_the_bucket_and_a_bad_copy_
         with machines.log.open("wb") as log, subprocess.Popen(
                 command, cwd=tmp_path, env=environment, stdout=log, stderr=log, start_new_session=True) as running:
             machines.running = running
-            machines.await_copy("head", 0)
+            machines.await_copy("head", EVERY)
             assert machines.used() == {"head", "node-1"} and tensors_read(bucket) == 0
             machines.lose_oldest("node-1")
-            good = machines.await_copy("head", EVERY)
+            good = machines.await_copy("head", 2 * EVERY)
             read, first = tensors_read(bucket), machines.events("attempt_started")[-1]
             assert machines.used() == {"head", "node-2"} and first["resume"] == EVERY
             assert read == 0, "what node-1 wrote was in the head's memory"
