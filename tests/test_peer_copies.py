@@ -48,7 +48,7 @@ class Machines:
         """Return who keeps copies, by their machine's name."""
         family = descendants(process_id(self.process.pid))
         return {scratch_of(each).rpartition("/")[2]: each for each in family
-                if command_line(each)[0].startswith("ray::HolderActor")}
+                if "".join(command_line(each)).startswith("ray::HolderActor")}
 
     def kept_by(self, name: str, step: int) -> dict[str, Path]:
         """Return which tensors of a step a machine keeps in memory, and where they can be seen."""
