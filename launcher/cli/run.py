@@ -25,7 +25,7 @@ from launcher.cli.watch import leaving_on_signals, relaying, watch
 from launcher.core.attempt import Cluster
 from launcher.core.attempt_planning import plan_attempt, workers_wanted
 from launcher.core.errors import PlatformError, UserError, Yielded
-from launcher.core.not_yet import not_yet
+from launcher.core.not_yet import not_here, not_yet
 from launcher.core.planning import nowhere, plan
 from launcher.core.recipe import Recipe
 from launcher.core.recipe_running import ClusterWish
@@ -115,7 +115,8 @@ class Launch:
             spot_of(None, os.environ)
             refuse_held(self.run, partial(_note, console))
             self.options.require_place()
-        for line in not_yet(self.recipe):
+        here = not_here(self.recipe, in_store=self.run.remote, on_cluster=self.options.mode == "cluster")
+        for line in (*not_yet(self.recipe), *here):
             _note(console, line)
         wish, cluster = self._wish(), local_cluster(self._workers_here())
         device: Literal["cpu", "cuda"] = "cuda" if cluster.nodes[0].gpus else "cpu"

@@ -7,6 +7,7 @@ alone (`core.mixing`); how its rows are dealt to ranks is `core.dealing`.
 from typing import Any, Literal
 
 from launcher.core.document import Document
+from launcher.core.peer_copies import Holding
 from launcher.core.recipe_running import CheckpointPolicy, DivergencePolicy
 from launcher.core.run_plan import RunPlan
 
@@ -89,3 +90,6 @@ class WorkerOrders(Document):
     """Mean time in seconds, for `every: auto`."""
     divergence: DivergencePolicy = DivergencePolicy()
     """What counts as a spike."""
+    holdings: tuple[Holding, ...] = ()
+    """What other nodes keep of the checkpoint to continue from. With the secrets to read it: orders are never logged.
+    """

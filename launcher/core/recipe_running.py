@@ -23,6 +23,11 @@ class CheckpointPolicy(Document):
     """A number of steps (1000 steps): checkpoints at its multiples are made in any case and never deleted."""
     best: str | None = None
     """A source: the checkpoint after the evaluation with the lowest loss on its holdout is kept."""
+    peer_copies: bool = False
+    """Of a run in object storage on several machines of a Ray cluster: each machine also keeps in its memory what
+    another one wrote of the newest checkpoint, so that the loss of one costs no download. This takes as much memory
+    there as one machine's part of a checkpoint (for a full fine-tune 12 bytes for each parameter, over the machines),
+    for a moment twice as much, and never more than half of what is free."""
 
 
 class Evaluate(Document):

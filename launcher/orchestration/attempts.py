@@ -159,6 +159,9 @@ class Attempts:
 
     def _learn(self, event: Mapping[str, Any]) -> None:
         self.history, self.past = self.history.add(event), self.past.add(event)
+        # Of a recovered one the journal does not say which attempt's it is.
+        if event["event"] == "checkpoint_committed" and not event.get("recovered"):
+            self.placement.saved((int(event["attempt"]), int(event["step"])))
 
     def _newest(self, attempt: int) -> int | None:
         """Return the step to continue from, what older attempts were writing put out of their reach."""
@@ -178,10 +181,11 @@ class Attempts:
         return checkpoints.newest(rejected, saved[-1] if saved else None)
 
     def _orders(self, placed: AttemptPlan) -> dict[int, dict[str, object]]:
-        go = self.go
+        go, resume = self.go, placed.resume
+        holdings = () if resume is None else self.placement.holdings(resume)
         orders = WorkerOrders(run_dir=go.run_dir, cache=go.cache, plan=go.plan, attempt=placed, rank=0,
                               checkpoint=go.checkpoint, between_failures=between_failures(read_journal(self.run)),
-                              divergence=go.divergence)
+                              divergence=go.divergence, holdings=tuple(holdings))
         content = orders.model_dump(mode="json")
         return {rank: {**content, "rank": rank} for rank in range(placed.world_size)}
 

@@ -16,11 +16,13 @@ from launcher.core.attempt import AttemptPlan, Cluster, Node
 from launcher.core.attempt_planning import plan_attempt
 from launcher.core.errors import PlatformError, Unplannable
 from launcher.core.events import SpotNoticed, StopRequested
+from launcher.core.peer_copies import Holding, Mark
 from launcher.orchestration import ray_cluster
 from launcher.orchestration.gang import AgentLost
 from launcher.orchestration.node_agent import Agent
 from launcher.orchestration.placement import PlacementLost, Surroundings, Wanted, bring_up, heed
 from launcher.orchestration.ray_agent import RemoteAgent, ask_all
+from launcher.orchestration.ray_holders import Holders
 from launcher.orchestration.requests import Requests
 from launcher.orchestration.spares import Spares
 from launcher.orchestration.spot_notices import SpotNotices
@@ -43,7 +45,7 @@ class ClusterPlacement:
         self._address, self._requests, self._cleanup = address, requests, cleanup
         self._agents: dict[str, tuple[RemoteAgent, Mapping[str, float]]] = {}
         """By node id, with what each takes of the node."""
-        self._spares = Spares(self._agent_on)
+        self._spares, self._holders = Spares(self._agent_on), Holders()
         self._notices = SpotNotices()
         self._silent: dict[str, float] = {}
         """By node id, until when those are left out that could not be reached."""
@@ -83,6 +85,8 @@ class ClusterPlacement:
             used = {*self._ids, *(could.nodes if could else ())}
             wanted = spares(nodes, used, count, self._placed, _answer(ray_cluster.free), {*self._spares})
             self._spares.hold(wanted, self._placed)
+        if self._wanted.go.checkpoint.peer_copies and "://" in self._wanted.go.run_dir:
+            self._holders.hold(self._wanted.go.run_dir, self._ids)
         leaving = self._leaving()
         mine = dict(zip(self._ids, self._placed.cluster.nodes, strict=True))
         return Surroundings(could is not None and could.placed.world_size > self._placed.world_size,
@@ -93,6 +97,14 @@ class ClusterPlacement:
     def noticed(self) -> Sequence[SpotNoticed]:
         """Return what clouds said of the nodes since this was asked before."""
         return self._notices.unsaid()
+
+    def saved(self, mark: Mark) -> None:
+        """Have each node keep what the node before it wrote of this checkpoint."""
+        self._holders.saved(mark)
+
+    def holdings(self, step: int) -> Sequence[Holding]:
+        """Return which nodes keep what of a step's checkpoint for others."""
+        return self._holders.holdings(step)
 
     def _choice(self, wanted: Wanted) -> Choice:
         """Return the nodes to use: such as can be reached and have not failed, while those are enough. Raises
@@ -181,6 +193,7 @@ class ClusterPlacement:
         return RemoteAgent(key, share, heed=partial(heed, self._requests), spot=self._wanted.go.wish.spot)
 
     def _close(self) -> None:
+        self._holders.close()
         self._spares.close()
         for agent, _ in self._agents.values():
             agent.close()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from launcher.core.attempt import AttemptPlan
 from launcher.core.events import SpotNoticed
+from launcher.core.peer_copies import Holding, Mark
 from launcher.core.spot_notice import SpotWish
 from launcher.orchestration import ray_cluster
 from launcher.orchestration.gang import AgentLost
@@ -64,6 +65,13 @@ class EmbeddedPlacement:
     def noticed(self) -> Sequence[SpotNoticed]:
         """Return what this machine's cloud said of it since this was asked before."""
         return self._notices.unsaid()
+
+    def saved(self, mark: Mark) -> None:
+        """Do nothing: there is no other node."""
+
+    def holdings(self, step: int) -> Sequence[Holding]:
+        """Return nothing: there is no other node."""
+        return ()
 
     def _begin(self, placed: AttemptPlan, stopwatch: Stopwatch) -> None:
         workers = {process.pid for process in self._standbys.processes()}

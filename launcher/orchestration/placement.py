@@ -13,6 +13,7 @@ from typing import Protocol
 from launcher.core.attempt import AttemptPlan
 from launcher.core.errors import PlatformError
 from launcher.core.events import SpotNoticed
+from launcher.core.peer_copies import Holding, Mark
 from launcher.core.spot_notice import Told
 from launcher.orchestration.node_agent import Agent, NodeAgent
 from launcher.orchestration.requests import Go, Requests
@@ -92,6 +93,14 @@ class Placement(Protocol):
         """Return what clouds said of the machines since this was asked before, for the journal."""
         ...
 
+    def saved(self, mark: Mark) -> None:
+        """Learn which checkpoint is the newest that is committed, for nodes that keep copies of it. Does not wait."""
+        ...
+
+    def holdings(self, step: int) -> Sequence[Holding]:
+        """Return which nodes keep what of a step's checkpoint for others."""
+        ...
+
 
 class HerePlacement:
     """Plain worker processes on this machine; the first attempt's were started as standbys."""
@@ -122,6 +131,13 @@ class HerePlacement:
     def noticed(self) -> Sequence[SpotNoticed]:
         """Return what this machine's cloud said of it since this was asked before."""
         return self._notices.unsaid()
+
+    def saved(self, mark: Mark) -> None:
+        """Do nothing: there is no other node."""
+
+    def holdings(self, step: int) -> Sequence[Holding]:
+        """Return nothing: there is no other node."""
+        return ()
 
 
 def one_machine(notices: SpotNotices, placed: AttemptPlan | None, told: Told | None) -> Surroundings:

@@ -11,6 +11,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from launcher.core.peer_copies import Kept
 from launcher.storage.checkpoint_medium import step_in, step_name
 from launcher.storage.sources import FileSource
 
@@ -54,6 +55,15 @@ class Copies:
         """Return the copy of a file, if there is one."""
         path = self._of(attempt, step) / name
         return FileSource(path) if path.is_file() else None
+
+    def listed(self) -> dict[Kept, int]:
+        """Return everything that is kept here, and its bytes."""
+        found: dict[Kept, int] = {}
+        for attempt, step in self._marks():
+            with suppress(OSError):  # dropped while it is looked at
+                found |= {Kept(attempt, step, path.name): path.stat().st_size
+                          for path in self._of(attempt, step).iterdir()}
+        return found
 
     def _of(self, attempt: int, step: int) -> Path:
         return self._folder / f"{attempt:03d}" / step_name(step)

@@ -84,3 +84,14 @@ def step_name(step: int) -> str:
 def step_in(name: str) -> int | None:
     """Return the step that a name is of; None if it is no checkpoint's."""
     return int(name[len("step-"):]) if NAME.fullmatch(name) else None
+
+
+def called(attempt: int, name: str) -> str:
+    """Return what an attempt's file is called in a store."""
+    return f"{attempt:03d}-{name}"
+
+
+def attempt_of(name: str) -> int:
+    """Return which attempt's a file in a store is, by its name; 0 for one that was copied from a folder."""
+    attempt, _, rest = name.partition("-")
+    return int(attempt) if rest and attempt.isdecimal() else 0

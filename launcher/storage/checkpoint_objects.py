@@ -17,22 +17,24 @@ import errno
 import json
 import shutil
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.core.peer_copies import Holding
 from launcher.storage.checkpoint_copies import Copies
 from launcher.storage.checkpoint_folders import taken_over
-from launcher.storage.checkpoint_medium import step_in, step_name
+from launcher.storage.checkpoint_medium import attempt_of, called, step_in, step_name
 from launcher.storage.checkpoint_place import MANIFEST, Place
 from launcher.storage.files import parts_of
 from launcher.storage.objects.flow import Flow
+from launcher.storage.peer_source import Peers
 from launcher.storage.sources import ObjectSource, Source, absent
 from launcher.storage.store import Store
 from launcher.storage.upload_rate import paced, upload_rate
 
-REJECTED = ".rejected"
+REJECTED, COPIES = ".rejected", ".copies"
 
 Mark = tuple[int, int]
 """Step and attempt of a checkpoint; attempt 0 for one that was copied from a folder."""
@@ -43,11 +45,12 @@ Fences = Mapping[int, frozenset[Mark] | None]
 class Objects:
     """The checkpoints of one run in a store."""
 
-    def __init__(self, store: Store, prefix: str, folder: Path) -> None:
-        """Take the store, what keys of checkpoints begin with, and a folder on this node for files being written."""
+    def __init__(self, store: Store, prefix: str, folder: Path, holdings: Sequence[Holding] = ()) -> None:
+        """Take the store, what keys of checkpoints begin with, a folder on this node for files being written, and what
+        other nodes keep."""
         self.url = f"{store.url}/{prefix}"
         self._store, self._prefix, self._staging = store, prefix, folder / ".staging"
-        self._copies = Copies(folder / ".copies")
+        self._copies, self._peers = Copies(folder / COPIES), Peers(holdings)
         self._fences: dict[int, frozenset[Mark] | None] = {}
         self._uploads = Flow(upload_rate())
 
@@ -76,10 +79,10 @@ class Objects:
 
     def publish(self, attempt: int, step: int, name: str) -> str:
         """Upload a file and return what it is called there; here it becomes a copy."""
-        path, called = self.staging(attempt, step) / name, f"{attempt:03d}-{name}"
-        self._store.put(f"{self._of(step)}{called}", paced(parts_of(path), self._uploads))
+        path, named = self.staging(attempt, step) / name, called(attempt, name)
+        self._store.put(f"{self._of(step)}{named}", paced(parts_of(path), self._uploads))
         self._copies.keep(path, attempt, step)
-        return called
+        return named
 
     def discard(self, attempt: int, step: int) -> None:
         """Remove what an attempt wrote of a step, here and in the store."""
@@ -108,7 +111,7 @@ class Objects:
 
     def place(self, step: int) -> Place:
         """Return where the checkpoint of a step lies."""
-        return _Objects(self._store, self._of(step), self._copies, step)
+        return _Objects(self._store, self._of(step), self._copies, self._peers, step)
 
     def reject(self, step: int) -> None:
         """Take the manifest of a step out of the run and keep it; its files stay where they are."""
@@ -204,12 +207,6 @@ class Objects:
             self._store.delete(key)
 
 
-def attempt_of(name: str) -> int:
-    """Return which attempt's a file is, by its name; 0 for one that was copied from a folder."""
-    attempt, _, rest = name.partition("-")
-    return int(attempt) if rest and attempt.isdecimal() else 0
-
-
 def counts(mark: Mark, fences: Fences) -> bool:
     """Return whether a manifest was committed before the next attempt chose what to continue from.
 
@@ -226,6 +223,7 @@ class _Objects:
     store: Store
     prefix: str
     copies: Copies
+    peers: Peers
     step: int
 
     def get(self, name: str) -> bytes:
@@ -240,6 +238,8 @@ class _Objects:
     def source(self, name: str) -> Source:
         return ObjectSource(self.store, f"{self.prefix}{name}")
 
-    def near(self, name: str) -> Source | None:
+    def near(self, name: str) -> Iterator[Source]:
         attempt = attempt_of(name)
-        return self.copies.find(attempt, self.step, name.partition("-")[2]) if attempt else None
+        if attempt and (copy := self.copies.find(attempt, self.step, name.partition("-")[2])) is not None:
+            yield copy
+        yield from self.peers.find(self.step, name)

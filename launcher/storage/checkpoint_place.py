@@ -34,8 +34,9 @@ class Place(Protocol):
         """Return a file to be read in parts."""
         ...
 
-    def near(self, name: str) -> Source | None:
-        """Return what this node keeps of a file, if anything: worth reading only if it is compared with digests."""
+    def near(self, name: str) -> Iterable[Source]:
+        """Return copies of a file that are nearer, on this node and then on others: worth reading only if what is read
+        is compared with digests."""
         ...
 
 
@@ -57,9 +58,9 @@ class Folder:
         """Return a file to be read in parts."""
         return FileSource(self.path / name)
 
-    def near(self, name: str) -> Source | None:
+    def near(self, name: str) -> Iterable[Source]:
         """Return nothing: there is nothing nearer."""
-        return None
+        return ()
 
 
 def manifest_in(place: Place, *, sizes: bool = True) -> Manifest:
@@ -86,10 +87,9 @@ def _manifest(text: bytes) -> Manifest:
 
 
 def index_in(place: Place, file: RankFile, *, near: bool = True) -> FileIndex:
-    """Return what is in one rank's file, `near` from this node's copy if it has one. Raises Damaged or PlatformError.
-    """
+    """Return what is in one rank's file, `near` from a copy if there is one. Raises Damaged or PlatformError."""
     name = f"{file.name}.json"
-    if near and (copy := place.near(name)) is not None:
+    for copy in place.near(name) if near else ():
         with suppress(OSError):
             if index_digest(text := whole(copy)) == file.index_digest:
                 return FileIndex.from_json(text)
@@ -101,12 +101,12 @@ def index_in(place: Place, file: RankFile, *, near: bool = True) -> FileIndex:
 
 
 def copy_from(place: Place, file: RankFile, index: FileIndex, copies: Iterable[Copy]) -> int:
-    """Fill every copy from one rank's file, or what this node keeps of it; return the bytes read.
+    """Fill every copy from one rank's file, or what is kept of it nearer; return the bytes read.
 
     Raises Damaged or PlatformError.
     """
     wanted = list(copies)
-    if (near := place.near(file.name)) is not None:
+    for near in place.near(file.name):
         with suppress(OSError, Damaged):
             return read_copies(near, index, wanted)
     with reading():

@@ -4,14 +4,16 @@ How one is written and made to exist is its medium's: folders (`checkpoint_folde
 What to keep is `core.saving`, what is read of a checkpoint `storage.checkpoint_place`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from launcher.core.errors import RunFailed
 from launcher.core.manifest import Area, FileIndex, Manifest, Piece, RankFile
+from launcher.core.peer_copies import Holding
+from launcher.storage.checkpoint_copies import Copies
 from launcher.storage.checkpoint_folders import Folders
 from launcher.storage.checkpoint_medium import Medium, step_name
-from launcher.storage.checkpoint_objects import Objects
+from launcher.storage.checkpoint_objects import COPIES, Objects
 from launcher.storage.checkpoint_place import MANIFEST, Place, index_digest, index_in, manifest_in, reading, verify_in
 from launcher.storage.files import write_atomic
 from launcher.storage.run_dir import RunDir
@@ -25,18 +27,25 @@ GONE = ("the run saved its state after step {step}, and in {folder} there is no 
         "start anew with another --run-dir.")
 
 
-def medium_of(run: RunDir) -> Medium:
+def medium_of(run: RunDir, holdings: Sequence[Holding] = ()) -> Medium:
     """Return where a run's checkpoints lie."""
     folder = run.path / FOLDER
-    return Objects(run.store, FOLDER, folder) if run.remote else Folders(folder)
+    return Objects(run.store, FOLDER, folder, holdings) if run.remote else Folders(folder)
+
+
+def copies_of(run: RunDir) -> Copies:
+    """Return what this node wrote of the checkpoints of a run in a store."""
+    return Copies(run.path / FOLDER / COPIES)
 
 
 class Checkpoints:
     """All checkpoints of one run."""
 
-    def __init__(self, run: RunDir, chain: Callable[[int], str] | None = None) -> None:
-        """Look at a run's checkpoints; with the plan's `chain` by step, those of another plan count as damaged."""
-        self._chain, self._medium = chain, medium_of(run)
+    def __init__(self, run: RunDir, chain: Callable[[int], str] | None = None,
+                 holdings: Sequence[Holding] = ()) -> None:
+        """Look at a run's checkpoints; with the plan's `chain` by step, those of another plan count as damaged. What
+        other nodes keep of them is read there."""
+        self._chain, self._medium = chain, medium_of(run, holdings)
 
     def url(self, step: int) -> str:
         """Return where the checkpoint of a step lies, for people."""

@@ -1,10 +1,13 @@
 """A Ray cluster of two nodes that belongs to somebody else: prints its address and stays until its input closes.
 
 Lines on its input: `add` brings another node, `kill` ends the newest one's raylet, `kill oldest` that of the oldest but
-the head, `drain` announces that the newest will go, `hold` takes every CPU until `free`.
+the head, `lose oldest` everything that runs on that one at once, as a loss of power does, `drain` announces that the
+newest will go, `hold` takes every CPU until `free`. With `OWN_SCRATCH` in the environment each node has a folder of its
+own below it for what it keeps on its disk.
 """
 
 import os
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -13,8 +16,10 @@ import ray
 from ray.cluster_utils import Cluster
 
 from launcher.orchestration.metadata_services import URL
+from launcher.storage.process_id import descendants, process_id
 
 MEMORY = 80 * 2**20
+OWN_SCRATCH = "OWN_SCRATCH"
 SPOT_URL = os.environ.get(URL)
 """Of all machines together: each has its name added."""
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
@@ -25,11 +30,22 @@ def at(place: str) -> None:
     """Let what starts next find the metadata service of its own machine, if these machines have any."""
     if SPOT_URL:
         os.environ[URL] = f"{SPOT_URL}/{place}"
+    if OWN_SCRATCH in os.environ:
+        os.environ["LAUNCHER_SCRATCH"] = f"{os.environ[OWN_SCRATCH]}/{place}"
 
 
 def add(cluster: Cluster, number: int) -> Any:
     at(f"node-{number}")
     return cluster.add_node(num_cpus=2, object_store_memory=MEMORY, node_name=f"node-{number}")
+
+
+def lose(cluster: Cluster, node: Any) -> None:
+    """End everything that runs on a node, its raylet last: nothing of it has time to say or do anything."""
+    raylet = process_id(node.all_processes["raylet"][0].process.pid)
+    raylet.signal(signal.SIGSTOP)  # it would start what is missing
+    for process in [*descendants(raylet), raylet]:
+        process.kill()
+    cluster.remove_node(node, allow_graceful=False)
 
 
 class Holder:
@@ -64,6 +80,8 @@ if __name__ == "__main__":
             cluster.remove_node(nodes.pop(), allow_graceful=False)
         elif line.strip() == "kill oldest":
             cluster.remove_node(nodes.pop(0), allow_graceful=False)
+        elif line.strip() == "lose oldest":
+            lose(cluster, nodes.pop(0))
         elif line.strip() == "hold":
             held = hold(cluster.address)
         elif line.strip() == "free":

@@ -6,6 +6,7 @@ import random
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
@@ -91,6 +92,19 @@ class Once(Faults):
         return None
 
 
+class Pace:
+    """So many bytes a second, over all connections together."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate, self._until, self._lock = rate, 0.0, threading.Lock()
+
+    def wait(self, size: int, asked: float) -> None:
+        """Wait until so many bytes would have come that were asked for at some time: what happened since counts."""
+        with self._lock:
+            self._until = until = max(self._until, asked) + size / self._rate
+        time.sleep(max(0.0, until - time.monotonic()))
+
+
 class Relay(ThreadingHTTPServer):
     """Stands in front of a stand-in, and does what that leaves out."""
 
@@ -103,6 +117,8 @@ class Relay(ThreadingHTTPServer):
         self.target, self.faults = urlsplit(target).netloc, faults
         self.asked: list[Asked] = []
         self.given: list[Given] = []
+        self.pace: Pace | None = None
+        """At which content is given; as fast as can be without."""
         self.writing, self.over = threading.Lock(), threading.Event()
         self.address = f"http://{host}:{self.server_address[1]}"
 
@@ -126,6 +142,7 @@ class _Relayed(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Relay
     _upstream: HTTPConnection | None = None
+    _asked = 0.0
 
     def setup(self) -> None:
         super().setup()
@@ -138,6 +155,7 @@ class _Relayed(BaseHTTPRequestHandler):
 
     def relay(self) -> None:
         faults, size = self.server.faults, int(self.headers.get("Content-Length") or 0)
+        self._asked = time.monotonic()
         fault = None if faults is None else faults.draw(self.command, self.path)
         body = self.rfile.read(size // 2 if fault == HALFWAY else size)
         self.server.asked.append(Asked(self.command, self.path, self.headers.get("Range", ""), fault, len(body)))
@@ -203,6 +221,8 @@ class _Relayed(BaseHTTPRequestHandler):
         if self.command == "GET" and answer.status in (200, 206):
             begin = (answer.getheader("Content-Range") or "bytes 0-").removeprefix("bytes ").partition("-")[0]
             self.server.given.append(Given(self.path, int(begin), len(content)))
+            if self.server.pace is not None:
+                self.server.pace.wait(len(content), self._asked)
         length = answer.getheader("Content-Length", "0") if self.command == "HEAD" else str(len(content))
         if answer.status == 206 and not content:
             self._say(416, b"")  # As all services do: stand-ins give an empty part.

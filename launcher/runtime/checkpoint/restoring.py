@@ -48,7 +48,8 @@ def restore(orders: WorkerOrders, engine: TrainEngine, run: RunDir,
     """
     plan, attempt = orders.plan, orders.attempt
     state = state_of(engine, orders)
-    exchange, checkpoints = Exchange(new_group(), orders.rank, attempt.world_size), Checkpoints(run, plan.chain)
+    exchange = Exchange(new_group(), orders.rank, attempt.world_size)
+    checkpoints = Checkpoints(run, plan.chain, orders.holdings)
     parent, base = None, base_of(plan, orders.rank, exchange)
     if attempt.resume is not None:
         reporter.phase("loading", attempt.resume)
