@@ -38,11 +38,13 @@ from launcher.platforms.slurm_taking import taken
 from launcher.platforms.slurm_told import told_by
 from launcher.platforms.slurm_verdict import (
     FRUITLESS,
+    VANISHED,
     Verdict,
     exit_code,
     fruitless_allocations,
     needless,
     preempted,
+    vanished_attempts,
     verdict,
 )
 from launcher.storage.jobs import job_record, record_began, record_failed_start, record_started
@@ -79,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return code
         if _stopped(job, wanted, shown):
             return YIELDED
+        if _in_vain(job, wanted):
+            return INFRASTRUCTURE
         # Before Ray is started on all nodes for nothing; whoever comes at the same moment is refused by the controller.
         refuse_held(RunDir(wanted.run_dir), _say)
         return Job(job, wanted, notices, shown).live()
@@ -119,6 +123,17 @@ def _stopped(job: Allocation, wanted: Asked, shown: Mapping[str, str]) -> bool:
     record_began(run, job.handle, time.time(), allocations=job.restarts + 1, folder=shown.get("WorkDir", ""))
     _say(f"`launcher stop` asked this job to stop before it was queued again, so it leaves; submit {wanted.run_dir} "
          "again to go on")
+    return True
+
+
+def _in_vain(job: Allocation, wanted: Asked) -> bool:
+    """Return whether this job was queued again and again and nothing came of it: somebody has to look at it."""
+    run = RunDir(wanted.run_dir)
+    record = job_record(run, job.handle)
+    if record is None or vanished_attempts(list(read_journal(run)), record.time) < VANISHED:
+        return False
+    _say(f"{VANISHED} attempts in a row went without a word and saved nothing new, so the job leaves: does the run take "
+         f"its nodes along (memory)? `launcher logs {wanted.run_dir}` shows the last words; submit again to go on")
     return True
 
 

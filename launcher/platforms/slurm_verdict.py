@@ -19,6 +19,8 @@ FRUITLESS = 3
 """Allocations in a row that ended for want of time or of nodes and saved nothing new: more of them would not either."""
 IN_VAIN = ("time_limit", "node_loss")
 """Why those were stopped. Preemptions are free."""
+VANISHED = 10
+"""Attempts of one job in a row that went without a word and saved nothing new: the run may take its nodes along."""
 LEAST_MARGIN_S = 60.0
 LARGEST_SHARE = 0.3
 """Of an allocation, that the margin before its end may take."""
@@ -113,6 +115,25 @@ def fruitless_allocations(events: Sequence[Mapping[str, Any]], known: int, *, ou
             case _:
                 pass
     return count
+
+
+def vanished_attempts(events: Sequence[Mapping[str, Any]], since: float) -> int:
+    """Return how many attempts in a row, of those that began since a time, went without a word and saved nothing new.
+
+    What Slurm takes away says goodbye; what is killed with its node does not, and nothing in the run counts that.
+    """
+    count, working, committed = 0, False, -1
+    for event in events:
+        match event["event"]:
+            case "attempt_started":
+                count, working = count + working, event["time"] >= since
+            case "attempt_ended" | "run_ended":
+                count, working = 0, False
+            case "checkpoint_committed" if event["step"] > committed:
+                count, working, committed = 0, False, event["step"]
+            case _:
+                pass
+    return count + working
 
 
 def margin_s(told: Told, length_s: float | None) -> float:

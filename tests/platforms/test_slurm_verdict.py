@@ -12,6 +12,7 @@ from launcher.platforms.slurm_verdict import (
     needless,
     preempted,
     stranded,
+    vanished_attempts,
     verdict,
 )
 
@@ -64,6 +65,17 @@ def test_an_allocation_whose_time_ends_before_the_run_begins_is_the_last_one():
     before = allocation("signal", 4)
     assert fruitless_allocations(before, len(before), out_of_time=True) == 3
     assert fruitless_allocations(before, len(before), out_of_time=False) == 0, "sent away before it began"
+
+
+def test_attempts_that_vanish_in_a_row_and_save_nothing_are_counted_from_when_somebody_submitted_the_job():
+    begun = [{"event": "attempt_started", "time": 10.0 * number} for number in range(4)]
+    saved, ended = {"event": "checkpoint_committed", "step": 5}, {"event": "attempt_ended"}
+    assert vanished_attempts(begun, 0.0) == 4
+    assert vanished_attempts(begun, 15.0) == 2
+    assert vanished_attempts([*begun[:2], saved, *begun[2:]], 0.0) == 2
+    assert vanished_attempts([saved, *begun[:2], saved, *begun[2:]], 0.0) == 4, "it was saved before"
+    assert vanished_attempts([*begun[:3], ended, begun[3]], 0.0) == 1
+    assert vanished_attempts([*begun, ended], 0.0) == 0
 
 
 @pytest.mark.parametrize("step,ended_by_us,asked,code", [
