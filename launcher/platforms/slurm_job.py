@@ -132,8 +132,8 @@ def _in_vain(job: Allocation, wanted: Asked) -> bool:
     record = job_record(run, job.handle)
     if record is None or vanished_attempts(list(read_journal(run)), record.time) < VANISHED:
         return False
-    _say(f"{VANISHED} attempts in a row went without a word and saved nothing new, so the job leaves: does the run take "
-         f"its nodes along (memory)? `launcher logs {wanted.run_dir}` shows the last words; submit again to go on")
+    _say(f"{VANISHED} attempts in a row went without a word and saved nothing new, so the job leaves. Does the run "
+         f"take its nodes along (memory)? `launcher logs {wanted.run_dir}` shows last words; submit again to go on")
     return True
 
 
