@@ -201,7 +201,7 @@ def schema_command() -> None:
 
 def main() -> None:
     """Run the command line; map errors to one message and an exit code."""
-    from launcher.core.errors import INFRASTRUCTURE, LauncherError
+    from launcher.core.errors import INFRASTRUCTURE, REFUSED, LauncherError
 
     try:
         app()
@@ -213,7 +213,8 @@ def main() -> None:
             raise
         sys.stderr.write(f"launcher: {error.filename}: {error.strerror}; if it is the wrong place, --run-dir and "
                          "--cache name others\n")
-        sys.exit(INFRASTRUCTURE)
+        # A path below a file is the person's move.
+        sys.exit(REFUSED if isinstance(error, NotADirectoryError) else INFRASTRUCTURE)
 
 
 if __name__ == "__main__":
