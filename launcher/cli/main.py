@@ -10,6 +10,7 @@ import typer
 
 from launcher.cli.doctor_command import doctor_command
 from launcher.cli.resume_command import resume_command
+from launcher.cli.sbatch_names import SubmittingCommand
 from launcher.cli.submit_command import submit_command
 
 app = typer.Typer(name="launcher", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -79,8 +80,8 @@ def run_command(recipe: RecipeArgument, run_dir: RunDirOption = None, workers: W
                                     detached=detached, as_json=as_json))
 
 
-app.command("resume")(resume_command)
-app.command("submit")(submit_command)
+app.command("resume", cls=SubmittingCommand)(resume_command)
+app.command("submit", cls=SubmittingCommand)(submit_command)
 
 
 @app.command("stop")
