@@ -10,6 +10,7 @@ import typer
 
 from launcher.cli.doctor_command import doctor_command
 from launcher.cli.resume_command import resume_command
+from launcher.cli.sbatch_names import SubmittingCommand
 from launcher.cli.submit_command import submit_command
 
 app = typer.Typer(name="launcher", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -79,8 +80,8 @@ def run_command(recipe: RecipeArgument, run_dir: RunDirOption = None, workers: W
                                     detached=detached, as_json=as_json))
 
 
-app.command("resume")(resume_command)
-app.command("submit")(submit_command)
+app.command("resume", cls=SubmittingCommand)(resume_command)
+app.command("submit", cls=SubmittingCommand)(submit_command)
 
 
 @app.command("stop")
@@ -201,7 +202,7 @@ def schema_command() -> None:
 
 def main() -> None:
     """Run the command line; map errors to one message and an exit code."""
-    from launcher.core.errors import INFRASTRUCTURE, LauncherError
+    from launcher.core.errors import INFRASTRUCTURE, REFUSED, LauncherError
 
     try:
         app()
@@ -213,7 +214,8 @@ def main() -> None:
             raise
         sys.stderr.write(f"launcher: {error.filename}: {error.strerror}; if it is the wrong place, --run-dir and "
                          "--cache name others\n")
-        sys.exit(INFRASTRUCTURE)
+        # A path below a file is the person's move.
+        sys.exit(REFUSED if isinstance(error, NotADirectoryError) else INFRASTRUCTURE)
 
 
 if __name__ == "__main__":

@@ -16,11 +16,13 @@ from rich.console import Console
 from launcher.cli.plan import headline, plan_of, prepared_before, print_plan
 from launcher.cli.queue import refuse_queued
 from launcher.cli.submission import Job, Run, SubmitOptions
-from launcher.core.errors import PlatformError
+from launcher.core.errors import LauncherError, PlatformError
 from launcher.core.source_index import Prepared
+from launcher.platforms import slurm_asking
 from launcher.platforms.sbatch import job_number
 from launcher.platforms.slurm_chain import link
-from launcher.platforms.slurm_client import Unsure, slurm, start_estimate
+from launcher.platforms.slurm_client import Unsure, start_estimate
+from launcher.platforms.slurm_fit import request, workers_of
 from launcher.storage.jobs import record_submitted
 from launcher.storage.run_dir import RunDir
 from launcher.storage.run_start import change_of
@@ -45,6 +47,7 @@ def submit(recipes: Sequence[str], options: SubmitOptions, *, dry_run: bool) -> 
     for run in job.runs:
         refuse_queued(run.directory, run.shown)
         run.refuse_held(_note)
+    _refuse_unfit(job)
     try:
         prepared = [_prepare(run, job) for run in job.runs]
     except KeyboardInterrupt:
@@ -115,7 +118,7 @@ def _submit(job: Job, snapshots: Sequence[Snapshot]) -> int:
     return 0
 
 
-def _queue(job: Job, snapshots: Sequence[Snapshot]) -> tuple[list[int], PlatformError | None]:
+def _queue(job: Job, snapshots: Sequence[Snapshot]) -> tuple[list[int], LauncherError | None]:
     """Submit a job, and the links of its chain behind it; return the numbers of those that Slurm took, and its refusal
     of the next one."""
     command, environment = job.command(snapshots), job.environment(snapshots)
@@ -123,8 +126,8 @@ def _queue(job: Job, snapshots: Sequence[Snapshot]) -> tuple[list[int], Platform
     try:
         while len(numbers) < job.options.chain:
             following = link(command, numbers[-1]) if numbers else command
-            numbers.append(job_number(slurm(*following, environment=environment)))
-    except PlatformError as error:
+            numbers.append(job_number(slurm_asking.submit(following, environment)))
+    except LauncherError as error:
         return numbers, error
     return numbers, None
 
@@ -165,6 +168,7 @@ def _describe(job: Job) -> None:
     prepared = [prepared_before(run.loaded, job.cache) for run in job.runs]
     snapshots = job.snapshots(prepared)
     command, environment = job.command(snapshots), job.environment(snapshots)
+    slurm_asking.refuse_unfit(command, {**os.environ, **environment})
     names = " ".join(sorted({*os.environ, *environment}))
     print(f"command\n{shlex.join(command)}\n\nscript {job.script}\n{job.script.read_text()}\n"
           f"environment, by name (the job gets the values through --export=ALL)\n{names}")
@@ -173,13 +177,26 @@ def _describe(job: Job) -> None:
     for run, snapshot, data in zip(job.runs, snapshots, prepared, strict=True):
         print(f"\nwould be copied to {snapshot.folder(run.folder).parent} (data and models are not)")
         print("\n".join(copied(snapshot)) + "\n")
-        print_plan(plan_of(run.loaded, data), run.loaded.recipe, job.options.workers)
+        print_plan(plan_of(run.loaded, data), run.loaded.recipe, _workers(run, job, command))
         print(_data_line(job.options, data))
     if left := job.left_out:
         print(f"left out  {', '.join(left)}, which failed this run too often")
     if (more := job.options.chain - 1) > 0:
         print(f"chain    {more} more of the same behind it, each with --dependency=afterany:JOB of the one before")
     print(f"start    {_start(command, environment)}\nnothing was submitted")
+
+
+def _refuse_unfit(job: Job) -> None:
+    """Raise UserError for what Slurm can never run: before data is prepared for it, which may take hours."""
+    snapshots = job.snapshots([None] * len(job.runs))
+    slurm_asking.refuse_unfit(job.command(snapshots), {**os.environ, **job.environment(snapshots)})
+
+
+def _workers(run: Run, job: Job, command: Sequence[str]) -> int | None:
+    """Return how many workers the run will have in its job, if that is known."""
+    wish, asked = run.loaded.recipe.cluster, request(command, os.environ)
+    nodes = max(1, asked.nodes - wish.spares) if wish.nodes is None else min(asked.nodes, wish.nodes)
+    return job.options.workers or wish.workers or workers_of(asked, nodes)
 
 
 def _data_line(options: SubmitOptions, prepared: Prepared | None) -> str:

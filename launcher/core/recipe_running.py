@@ -74,7 +74,8 @@ class ClusterWish(Document):
     """What the run asks for. `workers` is for one machine; `nodes` and `gpus_per_node` for many."""
 
     workers: int | None = Field(default=None, ge=1)
-    """Worker processes in all, over any number of cores. Default: one per GPU, or 2 on a machine without any.
+    """Worker processes in all, over any number of cores. Default: one per GPU, or 2 on a machine without any (1
+    on a node of a cluster where the run has one core).
     With `nodes`, spread over these."""
     nodes: int | None = Field(default=None, ge=1)
     """Machines the run wants."""

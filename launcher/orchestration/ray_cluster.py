@@ -36,7 +36,8 @@ CALL_S = 10.0
 KNOCK_S, KNOCKS_AT_ONCE = 5.0, 32
 """For a node to take a connection, as it must to be given anything."""
 CPU_SLOTS = 2
-"""Workers on a node without a GPU, unless more are asked for."""
+"""Workers on a node without a GPU, unless more are asked for; one where Ray counts one CPU, as in a job of Slurm that
+asked for no more."""
 
 
 def prepare_private(folder: Path) -> None:
@@ -162,11 +163,11 @@ def _name(found: dict[str, Any]) -> str:
 
 def _node(found: dict[str, Any], *, alone: bool) -> Node:
     resources = found["Resources"]
-    gpus, cores = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
+    gpus, cores = int(resources.get("GPU", 0)), max(1, int(resources.get("CPU", 1)))
     # Two nodes of one host have one name: faults are counted by name, so they get different ones.
     name = _name(found) if alone else f"{_name(found)}-{found['NodeID'][:6]}"
     return Node(name=name,
-                address=found["NodeManagerAddress"], slots=gpus or CPU_SLOTS, gpus=gpus, cores=max(1, cores),
+                address=found["NodeManagerAddress"], slots=gpus or min(CPU_SLOTS, cores), gpus=gpus, cores=cores,
                 memory=int(resources.get("memory", 0)))
 
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from launcher.platforms.slurm_environment import GPUS
+from launcher.storage.node_folder import NAME as SCRATCH
+from launcher.storage.run_dir import RunDir
 
 IMAGE, BY, MOUNTS = "LAUNCHER_CONTAINER", "LAUNCHER_CONTAINER_BY", "LAUNCHER_CONTAINER_MOUNTS"
 OPTIONS, PYTHON_INSIDE = "LAUNCHER_CONTAINER_OPTIONS", "LAUNCHER_CONTAINER_PYTHON"
@@ -52,3 +54,11 @@ def _mounts(said: str, *own: str) -> str:
     """Return mounts as both kinds take them: each under its own path unless another is said."""
     wanted = dict.fromkeys([SHARED, *own, *filter(None, (each.strip() for each in said.split(",")))])
     return ",".join(each if ":" in each else f"{each}:{each}" for each in wanted)
+
+
+def mounted(run: RunDir, environment: Mapping[str, str]) -> list[str]:
+    """Return what the containers of a job's steps must see besides the folder it works in: the run's directory, or of
+    a run in an object store the place for its copies, if one was said."""
+    if not run.remote:
+        return [str(run.path.absolute())]
+    return [environment[SCRATCH]] if environment.get(SCRATCH) else []

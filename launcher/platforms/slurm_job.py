@@ -1,12 +1,12 @@
 """The process of the batch script, on a job's first node: `python -m launcher.platforms.slurm_job RECIPE [options]`.
 
-Carries out the life of one allocation: Ray on all nodes, the controller on the first one, every notice to it, and at
-the end what `slurm_verdict` says. Decides nothing about the run; its options are those of `launcher run`.
+Carries out the life of one allocation, once `slurm_admission` has found something to do for it: Ray on all nodes, the
+controller on the first one, every notice to it, and at the end what `slurm_verdict` says. Decides nothing about the
+run; its options are those of `launcher run`.
 """
 
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import time
@@ -17,42 +17,22 @@ from pathlib import Path
 from launcher.core.errors import FAILED, FINISHED, INFRASTRUCTURE, REFUSED, YIELDED, LauncherError, PlatformError
 from launcher.platforms.addresses import head_address
 from launcher.platforms.ports import hold_block
+from launcher.platforms.slurm_admission import admit
 from launcher.platforms.slurm_client import host_names, requeue, show_job, sound_nodes
-from launcher.platforms.slurm_command import Asked, asked, run_command
-from launcher.platforms.slurm_container import container
-from launcher.platforms.slurm_environment import (
-    JOB,
-    Allocation,
-    allocation,
-    end_of,
-    refuse_uneven_gpus,
-    start_of,
-    submitted,
-    too_few_cores,
-)
+from launcher.platforms.slurm_command import Asked, run_command
+from launcher.platforms.slurm_container import container, mounted
+from launcher.platforms.slurm_environment import Allocation, end_of, start_of, too_few_cores
 from launcher.platforms.slurm_following import Follower
+from launcher.platforms.slurm_log import say, trouble
 from launcher.platforms.slurm_notices import Messenger, Notices
 from launcher.platforms.slurm_ray import Orders, ray_environment
 from launcher.platforms.slurm_steps import CLOSE_S, POLL_S, NodesStep, clear, controller_command, end, start_controller
 from launcher.platforms.slurm_taking import taken
-from launcher.platforms.slurm_told import told_by
-from launcher.platforms.slurm_verdict import (
-    FRUITLESS,
-    VANISHED,
-    Verdict,
-    exit_code,
-    fruitless_allocations,
-    needless,
-    preempted,
-    vanished_attempts,
-    verdict,
-)
+from launcher.platforms.slurm_verdict import FRUITLESS, Verdict, exit_code, fruitless_allocations, preempted, verdict
 from launcher.storage.jobs import job_record, record_began, record_failed_start, record_started
 from launcher.storage.journal import read_journal
-from launcher.storage.lock import refuse_held, token_of
-from launcher.storage.node_folder import NAME as SCRATCH
+from launcher.storage.lock import token_of
 from launcher.storage.orphan_grace import orphan_grace_s
-from launcher.storage.reach import unreached
 from launcher.storage.run_dir import RunDir
 from launcher.storage.stop_file import stops_asked
 
@@ -70,71 +50,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     notices.take_signals()
     try:
         orphan_grace_s(os.environ)
-        shown = _shown(os.environ.get(JOB))
-        job = allocation(os.environ, shown)
-        refuse_uneven_gpus(os.environ)
-        wanted = asked(arguments, job.task)
-        # Of a run in an object store the folder is this node's own: the log that sbatch has made must do.
-        if job.task is not None and not RunDir(wanted.run_dir).remote:
-            _to_own_log(job, RunDir(wanted.run_dir))
-        if (code := _needless(wanted, submitted(shown))) is not None:
-            return code
-        if _stopped(job, wanted, shown):
-            return YIELDED
-        if _in_vain(job, wanted):
-            return INFRASTRUCTURE
-        # Before Ray is started on all nodes for nothing; whoever comes at the same moment is refused by the controller.
-        refuse_held(RunDir(wanted.run_dir), _say)
-        return Job(job, wanted, notices, shown).live()
+        admitted = admit(arguments)
+        if isinstance(admitted, int):
+            return admitted
+        return Job(admitted.job, admitted.wanted, notices, admitted.shown).live()
     except LauncherError as error:
         sys.stderr.write(f"launcher: {error}\n")
         return error.exit_code
+    except NotADirectoryError as error:  # Of a run directory below a file, which no other allocation mends.
+        sys.stderr.write(f"launcher: {trouble(error)}; --run-dir names another place\n")
+        return REFUSED
     except OSError as error:
-        sys.stderr.write(f"launcher: {_trouble(error)}\n")
+        sys.stderr.write(f"launcher: {trouble(error)}\n")
         return INFRASTRUCTURE
-
-
-def _shown(job: str | None) -> dict[str, str]:
-    """Return what Slurm knows of this job. Where it does not tell, its signals must do."""
-    try:
-        return {} if job is None else show_job(job)
-    except PlatformError as error:
-        _say(f"note: {error}")
-        return {}
-
-
-def _needless(wanted: Asked, submit_time: float | None) -> int | None:
-    """Return with which code to leave because nobody is needed any more; None if there is something to do."""
-    end = told_by(read_journal(RunDir(wanted.run_dir))).end
-    code = needless(end, submit_time)
-    if end is not None and code is not None:
-        how = {"finished": "has finished", "yielded": "was stopped by `launcher stop`"}.get(end.outcome, "has failed")
-        _say(f"{wanted.run_dir} {how} since this job was submitted, so the job leaves; submit again to go on")
-    return code
-
-
-def _stopped(job: Allocation, wanted: Asked, shown: Mapping[str, str]) -> bool:
-    """Return whether `launcher stop` meant this job, which Slurm was just ending and has queued again since."""
-    run = RunDir(wanted.run_dir)
-    record = job_record(run, job.handle)
-    if record is None or not record.stopped:
-        return False
-    # Whoever has Slurm queue it once more means it.
-    record_began(run, job.handle, time.time(), allocations=job.restarts + 1, folder=shown.get("WorkDir", ""))
-    _say(f"`launcher stop` asked this job to stop before it was queued again, so it leaves; submit {wanted.run_dir} "
-         "again to go on")
-    return True
-
-
-def _in_vain(job: Allocation, wanted: Asked) -> bool:
-    """Return whether this job was queued again and again and nothing came of it: somebody has to look at it."""
-    run = RunDir(wanted.run_dir)
-    record = job_record(run, job.handle)
-    if record is None or vanished_attempts(list(read_journal(run)), record.time) < VANISHED:
-        return False
-    _say(f"{VANISHED} attempts in a row went without a word and saved nothing new, so the job leaves. Does the run "
-         f"take its nodes along (memory)? `launcher logs {wanted.run_dir}` shows last words; submit again to go on")
-    return True
 
 
 class Job:
@@ -143,7 +71,7 @@ class Job:
     def __init__(self, job: Allocation, wanted: Asked, notices: Notices, shown: Mapping[str, str]) -> None:
         self._job, self._wanted, self._notices = job, wanted, notices
         self._run = RunDir(wanted.run_dir)
-        self._where = container(os.environ, str(Path.cwd()), *_mounted(self._run))
+        self._where = container(os.environ, str(Path.cwd()), *mounted(self._run, os.environ))
         self._token, self._folder = token_of(self._run), shown.get("WorkDir", "")
         begin, notices.end = start_of(shown), end_of(os.environ, shown)
         self._follower = Follower(self._run, notices, None if begin is None or notices.end is None
@@ -157,9 +85,9 @@ class Job:
                          folder=self._folder)
         address = head_address(names)
         block = hold_block(self._job.job, 0)
-        _say(f"job {self._job.job} on {', '.join(names)}; run {self._wanted.run_dir}")
+        say(f"job {self._job.job} on {', '.join(names)}; run {self._wanted.run_dir}")
         if words := too_few_cores(os.environ, self._wanted.wish.gpus_per_node or 1):
-            _say(f"note: {words}")
+            say(f"note: {words}")
         orders = Orders(job=self._job.job, handle=self._job.handle, address=address, port=block.ports[0],
                         token=secrets.token_hex(32), restarts=self._job.restarts,
                         run=self._run.url if self._run.remote else "")
@@ -177,11 +105,11 @@ class Job:
         try:
             return nodes.wait_ready(lambda: self._notices.request() is not None)
         except PlatformError as error:
-            how = taken(self._job.handle, names, lambda: self._notices.request() is not None, _say)
+            how = taken(self._job.handle, names, lambda: self._notices.request() is not None, say)
             if not (how := how or self._worth_another()):
                 raise
             # Not this job's fault: Slurm gives it others.
-            _say(f"{error}. {how}")
+            say(f"{error}. {how}")
             return False
 
     def _worth_another(self) -> str:
@@ -193,7 +121,7 @@ class Job:
 
     def _control(self, orders: Orders, names: Sequence[str]) -> int:
         """Run the controller and pass every notice on to it; return its exit code."""
-        _say("Ray is up on all nodes")
+        say("Ray is up on all nodes")
         with suppress(OSError):
             record_started(self._run, self._job.handle)
         messenger = Messenger(self._run, time.time())
@@ -220,7 +148,7 @@ class Job:
             return False
 
     def _end(self, step: "subprocess.Popen[bytes]") -> None:
-        _say("the allocation ends; what was saved last stands")
+        say("the allocation ends; what was saved last stands")
         step.terminate()
         end(step, CLOSE_S)
 
@@ -231,7 +159,7 @@ class Job:
         if decided == "requeue":
             self._requeue()
         elif words := _words(decided, self._wanted):
-            _say(words)
+            say(words)
         return code
 
     def _told_by_files(self) -> tuple[int, bool]:
@@ -241,7 +169,7 @@ class Job:
                                           out_of_time=self._notices.out_of_time()), self._stop_asked())
         except OSError as error:
             # The next allocation asks first of all, and ends where it cannot either.
-            _say(f"note: {_trouble(error)}")
+            say(f"note: {trouble(error)}")
             return 0, False
 
     def _state(self, unheard: str = "RUNNING") -> str:
@@ -265,10 +193,10 @@ class Job:
         try:
             self._ask_requeue()
         except PlatformError as error:
-            _say(f"the run has yielded, and this job cannot be queued again ({error}); the next link of its "
-                 "chain goes on, or the same sbatch command")
+            say(f"the run has yielded, and this job cannot be queued again ({error}); the next link of its "
+                "chain goes on, or the same sbatch command")
             return
-        _say(f"job {self._job.job} is queued again and goes on from what is saved")
+        say(f"job {self._job.job} is queued again and goes on from what is saved")
         until = time.monotonic() + REQUEUED_S
         # An exit of its own could come before Slurm's word and be taken for the job's end.
         while not self._notices.ended and time.monotonic() < until:
@@ -288,31 +216,6 @@ class Job:
             time.sleep(ASK_S)
 
 
-def _mounted(run: RunDir) -> list[str]:
-    """Return what the containers of a job's steps must see besides the folder it works in: the run's directory, or of
-    a run in an object store the place for its copies, if one was said."""
-    if not run.remote:
-        return [str(run.path.absolute())]
-    return [os.environ[SCRATCH]] if os.environ.get(SCRATCH) else []
-
-
-def _trouble(error: OSError) -> str:
-    """Return trouble with a file or with the run's storage in one sentence. Raises the error if it is with neither."""
-    if error.filename is None:
-        raise error
-    return unreached(error) if "://" in str(error.filename) else f"{error.filename}: {error.strerror}"
-
-
-def _to_own_log(job: Allocation, run: RunDir) -> None:
-    """Write on into the run's directory: sbatch has one log for all tasks of a job array."""
-    run.path.mkdir(parents=True, exist_ok=True)
-    log = run.path / run.SLURM_LOG.replace("%j", job.handle)
-    _say(f"task {job.task} of the array is {run.url}; its log is {log}")
-    with log.open("ab") as file:
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(file.fileno(), stream.fileno())
-
-
 def _words(decided: Verdict, wanted: Asked) -> str:
     shown = wanted.run_dir
     return {
@@ -322,11 +225,6 @@ def _words(decided: Verdict, wanted: Asked) -> str:
         "fruitless": "not queued again: this allocation, or several in a row, ended for want of time or nodes before "
                      "anything new was saved. Ask for more (sbatch --time), or be warned later (--signal=B:USR1@60)",
     }.get(decided, "")
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{time.strftime('%H:%M:%S')} launcher on {socket.gethostname()}: {line}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

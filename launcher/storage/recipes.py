@@ -19,12 +19,13 @@ from launcher.core.yaml_tree import FieldPath
 from launcher.storage.data_paths import is_compressed, local_files
 from launcher.storage.ds_templates import find_template, load_template
 from launcher.storage.recipe_paths import LocalPath, absolute, base_folder, from_copies
-from launcher.storage.shipped import shipped, shipped_names
+from launcher.storage.shipped import is_shipped, shipped, shipped_names
 from launcher.storage.submitted import Files
 from launcher.storage.typed_paths import is_file, is_folder
 
 BYTES_PER_TOKEN, COMPRESSED_BYTES_PER_TOKEN = 4, 1
 """Of text files in English, for guesses."""
+EXAMPLE = "comes with launcher as an example, without data: copy it, name data of your own there, and take the copy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,11 @@ class LoadedRecipe:
 
     def require_data(self) -> None:
         """Raise RecipeInvalid if a source's file is missing: preparing and running need all of them."""
-        if self.missing:
-            raise RecipeInvalid(self.missing)
+        if not self.missing:
+            return
+        if is_shipped("recipes", self.file):
+            raise RecipeInvalid([*self.missing, Problem(str(self.file), "", EXAMPLE)])
+        raise RecipeInvalid(self.missing)
 
     def folder_of(self, field: FieldPath) -> Path:
         """Return the folder that a relative path in a field is relative to."""

@@ -26,6 +26,11 @@ def shipped(folder: str, name: str) -> Path | None:
     return None
 
 
+def is_shipped(folder: str, file: Path) -> bool:
+    """Return whether a file lies where launcher's own of a folder do."""
+    return any(file.resolve().is_relative_to(root / folder) for root in (PACKAGE, PACKAGE.parent))
+
+
 def shipped_names(folder: str, suffix: str) -> list[str]:
     """Return the names, relative to the folder, of shipped files that end in a suffix."""
     for root in (PACKAGE, PACKAGE.parent):

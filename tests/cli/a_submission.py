@@ -8,7 +8,9 @@ SBATCH = f"""#!{sys.executable}
 import json, os, sys
 with open("told", "w") as file:
     json.dump([sys.argv[1:], dict(os.environ)], file)
-if "--test-only" in sys.argv:
+if "--test-only" in sys.argv and os.environ.get("UNFIT"):
+    sys.exit("allocation failure: " + os.environ["UNFIT"])
+elif "--test-only" in sys.argv:
     sys.stderr.write("sbatch: Job 78 to start at 2030-01-02T03:04:05 using 2 processors on nodes node[1-2]\\n")
 elif os.environ.get("UNCLEAR"):
     print("welcome to the cluster")
@@ -22,6 +24,17 @@ else:
     if count > int(os.environ.get("REFUSED_AFTER", count)):
         sys.exit("sbatch: error: too many jobs")
     print(76 + count)
+"""
+SINFO = """#!/bin/sh
+case "$*" in
+    *--exact*) printf 'low|2|4|gpu:8(S:0-1)\\nlow|1|1|(null)\\nhigh|1|64|(null)\\n';;
+    *) printf 'node1\\nnode2\\n';;
+esac
+"""
+SCONTROL = """#!/bin/sh
+[ -z "$SILENT" ] || { echo 'slurm_load_partitions: Unable to contact slurm controller (connect failure)' >&2; exit 1; }
+echo 'PartitionName=low Default=YES MaxNodes=UNLIMITED MaxTime=UNLIMITED State=UP TotalNodes=3'
+echo 'PartitionName=high Default=NO MaxNodes=UNLIMITED MaxTime=UNLIMITED State=UP TotalNodes=1'
 """
 RECIPE = """
 name: small
@@ -39,9 +52,10 @@ learning_rate: 1e-3
 
 
 def sit_down(folder: Path) -> str:
-    """Put commands of a Slurm of two nodes into a folder; return what goes before PATH."""
+    """Put commands of a small Slurm into a folder; return what goes before PATH."""
     put(folder / "bin/sbatch", SBATCH).chmod(0o755)
-    put(folder / "bin/sinfo", "#!/bin/sh\nprintf 'node1\\nnode2\\n'\n").chmod(0o755)
+    put(folder / "bin/sinfo", SINFO).chmod(0o755)
+    put(folder / "bin/scontrol", SCONTROL).chmod(0o755)
     return str(folder / "bin")
 
 

@@ -76,10 +76,54 @@ def test_what_cannot_be_run_is_refused_before_it_waits_in_a_queue(recipe):
 
 
 def test_a_submission_that_slurm_refuses_leaves_nothing(monkeypatch, recipe):
-    monkeypatch.setenv("REFUSED", "invalid partition")
-    with pytest.raises(PlatformError, match="invalid partition"):
+    monkeypatch.setenv("REFUSED", "Batch job submission failed: Unable to contact slurm controller (connect failure)")
+    with pytest.raises(PlatformError, match="Unable to contact"):
         submit([str(recipe)], SubmitOptions(), dry_run=False)
     assert not Path("runs/small").exists()
+
+
+def test_a_request_that_sbatch_refuses_is_the_persons_and_what_there_is_is_named(monkeypatch, recipe):
+    monkeypatch.setenv("REFUSED", "invalid partition specified: hihg\nsbatch: error: Batch job submission failed: "
+                                  "Invalid partition name specified")
+    with pytest.raises(UserError, match=r"change slurm\.partition .*; did you mean high\?") as refused:
+        submit([str(recipe)], SubmitOptions(), dry_run=False)
+    assert refused.value.exit_code == 2 and "\n" not in str(refused.value) and not Path("runs/small").exists()
+
+
+UNFIT = "Requested node configuration is not available"
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize("options,words", [
+    (SubmitOptions(nodes=9), "a job of partition low has 3 nodes at most, and this one asks for 9"),
+    (SubmitOptions(nodes=2, overrides=("slurm.cpus_per_task=8",)), "low has 0 nodes with 8 CPUs or more"),
+    (SubmitOptions(nodes=3, overrides=("cluster={nodes: 3, gpus_per_node: 8}",)), "low has 2 nodes with 8 GPUs"),
+    (SubmitOptions(overrides=("slurm.partition=lo",)), "there is no partition lo; did you mean low?")])
+def test_what_can_never_run_is_refused_before_anything_is_prepared(monkeypatch, recipe, options, words, dry_run):
+    monkeypatch.setenv("UNFIT", UNFIT)
+    with pytest.raises(UserError) as refused:
+        submit([str(recipe)], options, dry_run=dry_run)
+    assert words in str(refused.value) and not Path("cache").exists() and not Path("began").exists()
+
+
+@pytest.mark.parametrize("told", [{}, {"SILENT": "1", "UNFIT": UNFIT},
+                                  {"UNFIT": "Unable to contact slurm controller (connect failure)"}])
+def test_what_slurm_would_start_elsewhere_or_does_not_answer_is_submitted(monkeypatch, told):
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    assert submit(["quickstart"], SubmitOptions(run_dir="mine", nodes=9, prepare=False), dry_run=False) == 0
+
+
+def test_what_fits_is_submitted_though_no_node_is_free_just_now(monkeypatch):
+    monkeypatch.setenv("UNFIT", UNFIT)
+    assert submit(["quickstart"], SubmitOptions(run_dir="mine", nodes=3, prepare=False), dry_run=False) == 0
+
+
+@pytest.mark.parametrize("overrides,workers", [((), 1), (("slurm.cpus_per_task=4",), 2), (("cluster.nodes=2",), 2),
+                                               (("cluster={nodes: 2, gpus_per_node: 8}",), 16)])
+def test_a_dry_run_tells_the_number_of_workers(capsys, recipe, overrides, workers):
+    assert submit([str(recipe)], SubmitOptions(overrides=overrides), dry_run=True) == 0
+    assert f"cluster  {workers} worker" in capsys.readouterr().out
 
 
 def test_what_slurm_may_have_taken_after_all_keeps_what_it_runs(monkeypatch, recipe):

@@ -108,6 +108,15 @@ def test_a_job_without_its_site_or_modules_ends_with_a_sentence(tmp_path):
         assert done.returncode == 2 and words_ in done.stderr and not done.stdout
 
 
+def test_a_job_by_hand_without_launchers_environment_says_what_to_do(tmp_path):
+    (tmp_path / "python").write_text("#!/bin/sh\necho \"No module named 'launcher'\" >&2\nexit 1\n")
+    (tmp_path / "python").chmod(0o755)
+    for python in ("python", "gone"):
+        done = scripted_by(tmp_path, "", LAUNCHER_PYTHON=str(tmp_path / python))
+        assert done.returncode == 2 and not done.stdout and done.stderr.count("\n") == 1
+        assert f"{python} has no launcher on this node; activate its environment before sbatch, or " in done.stderr
+
+
 def test_a_warning_that_comes_before_anybody_hears_it_does_not_end_the_job(tmp_path):
     (tmp_path / "python").write_text('#!/bin/sh\nkill -USR1 $$\necho goes on\n')
     (tmp_path / "python").chmod(0o755)

@@ -1,9 +1,12 @@
 """How the steps of a job are told of a container, and that nothing is added without one."""
 
+import os
 import sys
+from pathlib import Path
 
-from launcher.platforms.slurm_container import Container, container
+from launcher.platforms.slurm_container import Container, container, mounted
 from launcher.platforms.slurm_steps import controller_command, nodes_command
+from launcher.storage.run_dir import RunDir
 
 PYXIS = {"LAUNCHER_CONTAINER": "/images/l.sqsh", "LAUNCHER_CONTAINER_BY": "pyxis",
          "LAUNCHER_CONTAINER_MOUNTS": "/shared, /scratch:/data:ro", "LAUNCHER_CONTAINER_OPTIONS": "--a 'b c'"}
@@ -33,3 +36,9 @@ def test_apptainer_stands_before_the_command_and_shows_gpus_where_there_are_any(
     assert nodes_command(2, where)[-11:] == [*words, "/opt/python", "-m", "launcher.platforms.slurm_node"]
     assert controller_command("node1", ["/opt/python", "-m", "x"], where)[-11:-3] == list(words)
     assert "--nv" not in container(APPTAINER | {"SLURM_GPUS_ON_NODE": "0"}, "/runs/r").inside
+
+
+def test_a_container_sees_a_runs_folder_or_the_place_for_copies_of_one_in_a_store(tmp_path: Path) -> None:
+    remote = RunDir(f"memory://{os.getpid()}/x")
+    assert mounted(RunDir(tmp_path), {}) == [str(tmp_path)] and mounted(remote, {}) == []
+    assert mounted(remote, {"LAUNCHER_SCRATCH": "/local"}) == ["/local"]

@@ -121,3 +121,8 @@ def test_every_shipped_recipe_plans_without_network_or_preparation(name):
 def test_shipped_recipes_plan_on_every_shipped_template(deepspeed):
     loaded = load_recipe("cardiology", [f"deepspeed={deepspeed}"])
     assert plan(loaded.recipe, None, loaded.ds_template).segments[0].deepspeed
+
+
+def test_a_shipped_recipe_without_its_data_is_told_to_be_an_example():
+    with pytest.raises(RecipeInvalid, match=r"no such file(?s:.*)cardiology.yaml: comes with launcher as an example"):
+        load_recipe("cardiology").require_data()
