@@ -109,7 +109,8 @@ def _needless(wanted: Asked, submit_time: float | None) -> int | None:
     code = needless(end, submit_time)
     if end is not None and code is not None:
         how = {"finished": "has finished", "yielded": "was stopped by `launcher stop`"}.get(end.outcome, "has failed")
-        _say(f"{wanted.run_dir} {how} since this job was submitted, so the job leaves; submit again to go on")
+        then = "there is nothing left to do" if end.outcome == "finished" else "submit again to go on"
+        _say(f"{wanted.run_dir} {how} since this job was submitted, so the job leaves; {then}")
     return code
 
 
