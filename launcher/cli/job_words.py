@@ -35,7 +35,12 @@ def job_words(run: RunDir, seen: Sight, fold: RunFold) -> JobWords | None:
     if seen.record is None or seen.live or seen.trouble or fold.last_time > seen.record.time:
         return None
     log = job_log(run, seen.record) or _asked(seen)
-    return None if log is None else JobWords(last_words(log), log)
+    return None if log is None else JobWords(last_words(log), _short(log))
+
+
+def _short(path: Path) -> Path:
+    """Return a path as one types it here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _asked(seen: Sight) -> Path | None:

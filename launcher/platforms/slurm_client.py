@@ -96,7 +96,7 @@ def start_estimate(command: Sequence[str], environment: Mapping[str, str]) -> st
     told = next((line.partition(": ")[2] for line in said if " to start at " in line), " ".join(said))
     found = _START.search(told)
     if found and datetime.fromisoformat(found[1]).timestamp() - time.time() > FAR_S:
-        return "not known: jobs without a time limit are ahead"
+        return "not known: more than 30 days ahead, as Slurm guesses behind jobs without time limits"
     return told
 
 

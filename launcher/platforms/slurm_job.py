@@ -46,6 +46,7 @@ from launcher.platforms.slurm_verdict import (
     preempted,
     vanished_attempts,
     verdict,
+    why_needless,
 )
 from launcher.storage.jobs import job_record, record_began, record_failed_start, record_started
 from launcher.storage.journal import read_journal
@@ -108,9 +109,7 @@ def _needless(wanted: Asked, submit_time: float | None) -> int | None:
     end = told_by(read_journal(RunDir(wanted.run_dir))).end
     code = needless(end, submit_time)
     if end is not None and code is not None:
-        how = {"finished": "has finished", "yielded": "was stopped by `launcher stop`"}.get(end.outcome, "has failed")
-        then = "there is nothing left to do" if end.outcome == "finished" else "submit again to go on"
-        _say(f"{wanted.run_dir} {how} since this job was submitted, so the job leaves; {then}")
+        _say(f"{wanted.run_dir} {why_needless(end)}")
     return code
 
 
