@@ -2,6 +2,7 @@
 not begun, counts too."""
 
 import os
+import shutil
 from pathlib import Path
 
 from launcher.core.errors import UserError
@@ -22,14 +23,20 @@ def find_run(argument: str) -> tuple[RunDir, str]:
             return RunDir(candidate), str(candidate)
     known = [path.name for path in run_folders()]
     hint = did_you_mean(argument, known) if known else "there are no runs here yet; `launcher run RECIPE` starts one"
-    raise UserError(f"{argument}: no run here; {hint}")
+    raise UserError(f"{argument}: no run here; {hint}{_by_hand()}")
 
 
 def _remote(url: str) -> tuple[RunDir, str]:
     run = RunDir(url)
     if not run.store.exists(RunDir.PLAN) and holder_of(run) is None and not jobs_of(run):
-        raise UserError(f"{url}: no run here; `launcher ls {url.rpartition('/')[0]}` lists what there is")
+        raise UserError(f"{url}: no run here; `launcher ls {url.rpartition('/')[0]}` lists what there is"
+                        f"{_by_hand()}")
     return run, url
+
+
+def _by_hand() -> str:
+    """Return, on a machine with Slurm, which jobs nothing here tells of."""
+    return "; a job submitted by hand is known once it has begun" if shutil.which("sbatch") else ""
 
 
 def _prepared(folder: Path) -> bool:

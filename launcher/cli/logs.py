@@ -1,4 +1,5 @@
-"""The body of `launcher logs`: what the workers of an attempt printed, and with -f what they and the next ones do.
+"""The body of `launcher logs`: how an attempt got on and what its workers printed, and with -f how it and the next ones
+do.
 
 With -f a job of Slurm or Ray that waits is waited for, and so is the time between a job's allocations.
 """
@@ -11,10 +12,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from launcher.cli.find_run import find_run
+from launcher.cli.job_words import job_words
 from launcher.cli.presence import Presence
+from launcher.cli.progress import Line, Progress
 from launcher.cli.queue import sentence, sight
-from launcher.core.errors import UserError
+from launcher.core.errors import LauncherError, RunFailed, UserError
+from launcher.report.fitting import columns, wrapped
+from launcher.report.fold import RunFold
 from launcher.storage.growing import Growing, pause_s
+from launcher.storage.journal import read_journal
 from launcher.storage.run_dir import RunDir
 from launcher.storage.run_start import next_attempt
 
@@ -26,7 +32,7 @@ Write = Callable[[int, str, str], None]
 
 def logs(argument: str, *, rank: int | None, attempt: int | None, follow: bool, as_json: bool = False) -> None:
     """Copy logs to standard output; with `follow`, until nobody works on the run and no job of it is queued. Without a
-    rank, the controller's too.
+    rank, the controller's too, and how training gets on.
 
     Without an attempt: the newest, and with `follow` those that come after it.
     """
@@ -38,7 +44,7 @@ def logs(argument: str, *, rank: int | None, attempt: int | None, follow: bool, 
     if not (follow and presence.look()):
         _require(run, shown, first, names)
     out = JsonLines() if as_json else Text(headers=len(names) > 1)
-    tails = Tails(run, names, out.write)
+    tails = Tails(run, names, out.write, None if rank is not None else Progress(run, shown, first, attempt))
     with suppress(KeyboardInterrupt):
         while True:
             # Looked at first: whatever those that are gone have printed is read below.
@@ -48,10 +54,12 @@ def logs(argument: str, *, rank: int | None, attempt: int | None, follow: bool, 
                 break
             time.sleep(pause_s(run))
     out.end()
-    if not as_json and not tails.wrote(log):
-        began = next_attempt(run) > 1
-        _tell(f"{shown}/{run.attempt_key(first, log)}: the worker printed nothing" if began else
-              f"{shown}: {_none_yet(run)}")
+    if next_attempt(run) == 1:
+        _tell_none(_none_yet(run, shown))
+    elif follow and (words := job_words(run, presence.seen, RunFold(read_journal(run)))):
+        _tell(f"{sentence(presence.seen)}{words}")
+    elif not as_json and not tails.wrote(log):
+        _tell(f"{shown}/{run.attempt_key(first, log)}: the worker printed nothing")
 
 
 def _require(run: RunDir, shown: str, attempt: int, names: Sequence[str]) -> None:
@@ -59,9 +67,10 @@ def _require(run: RunDir, shown: str, attempt: int, names: Sequence[str]) -> Non
     if any(run.store.exists(run.attempt_key(attempt, name)) for name in names):
         return
     last = next_attempt(run) - 1
+    if not last:
+        raise _none_yet(run, shown)
     if attempt > last:
-        there = f"the last one is {last}" if last else _none_yet(run)
-        raise UserError(f"{shown}: no attempt {attempt}; {there}")
+        raise UserError(f"{shown}: no attempt {attempt}; the last one is {last}")
     keys = run.store.list(run.attempt_key(attempt, "rank-"))
     ranks = sorted(key.rpartition("/")[2] for key in keys if key.endswith(".log"))
     there = (f"there are {len(ranks)}: {ranks[0]} to {ranks[-1]}" if ranks else
@@ -69,35 +78,56 @@ def _require(run: RunDir, shown: str, attempt: int, names: Sequence[str]) -> Non
     raise UserError(f"{shown}: attempt {attempt} has no {names[-1]}; {there}")
 
 
-def _none_yet(run: RunDir) -> str:
-    """Return that a run has no attempt, and what becomes of its job if it has one."""
-    return "; ".join(filter(None, ("there is none yet", sentence(sight(run)))))
+def _none_yet(run: RunDir, shown: str) -> LauncherError:
+    """Return that a run has not begun: UserError while it still may, RunFailed with the reason if its job is over."""
+    seen = sight(run)
+    told = "; ".join(filter(None, (f"{shown}: the run has not begun", sentence(seen))))
+    if seen.record is None or seen.live or seen.trouble:
+        return UserError(f"{told}. Its logs begin with its first attempt")
+    words = job_words(run, seen, RunFold(read_journal(run)))
+    return RunFailed(told + (str(words) if words else f"\nnext   launcher status {shown}"))
+
+
+def _tell_none(error: LauncherError) -> None:
+    """Tell a follower who has seen nothing; raise what is wrong."""
+    if not isinstance(error, UserError):
+        raise error
+    _tell(str(error))
 
 
 def _tell(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(wrapped("", line, columns(sys.stderr)) + "\n")
     sys.stderr.flush()
 
 
 class Tails:
     """Reads the logs of a run's attempts as they grow."""
 
-    def __init__(self, run: RunDir, names: Sequence[str], write: Write) -> None:
-        self._run, self._names, self._write = run, names, write
+    def __init__(self, run: RunDir, names: Sequence[str], write: Write, progress: Progress | None = None) -> None:
+        self._run, self._names, self._write, self._progress = run, names, write, progress
         self._files: dict[str, Growing] = {}
         self._decoders: dict[str, codecs.IncrementalDecoder] = {}
 
     def copy(self, first: int, last: int) -> None:
-        """Write what is new in the logs of these attempts."""
+        """Write what is new in the logs of these attempts, and behind each how it got on."""
+        told = self._progress.new() if self._progress else []
         for attempt in range(first, last + 1):
             for name in self._names:
                 for text in self._new(self._run.attempt_key(attempt, name)):
                     self._write(attempt, name, text)
+            self._tell([line for line in told if line[0] == attempt])
+        # Of an attempt that has no folder: it began since that was looked at, or could not begin.
+        self._tell([line for line in told if line[0] > last])
         sys.stdout.flush()
 
     def wrote(self, name: str) -> bool:
-        """Return whether anything was written of the logs with this name."""
-        return any(file.offset and key.endswith(f"/{name}") for key, file in self._files.items())
+        """Return whether anything was written of the logs with this name, or of how the run got on."""
+        return any(file.offset and key.endswith(f"/{name}") for key, file in self._files.items()) or (
+            self._progress is not None and self._progress.told)
+
+    def _tell(self, lines: Sequence[Line]) -> None:
+        for attempt, _, text in lines:
+            self._write(attempt, Progress.NAME, f"{text}\n")
 
     def _new(self, key: str) -> Iterator[str]:
         file = self._files.setdefault(key, Growing(self._run, key))

@@ -111,14 +111,14 @@ def status_command(run: RunArgument, as_json: JsonOption = False,
 
 @app.command("logs")
 def logs_command(run: RunArgument,
-                 rank: Annotated[int | None, typer.Option("--rank", min=0, help="Whose log. Default: rank 0's and "
-                                 "the controller's.")] = None,
+                 rank: Annotated[int | None, typer.Option("--rank", min=0, help="Whose log alone. Default: rank 0's "
+                                 "and the controller's, with the run's progress.")] = None,
                  attempt: Annotated[int | None, typer.Option("--attempt", min=1, help="Of which attempt. Default: the "
                                     "newest; with -f also those that follow.")] = None,
                  follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the run ends.")] = False,
                  as_json: Annotated[bool, typer.Option("--json", help="One JSON object for each line.")] = False,
                  ) -> None:
-    """Print what the workers of an attempt printed."""
+    """Print how an attempt got on (steps, losses, holdouts) and what its workers printed."""
     from launcher.cli.logs import logs
 
     logs(run, rank=rank, attempt=attempt, follow=follow, as_json=as_json)

@@ -14,11 +14,11 @@ from typing import Any
 
 from launcher.cli import ray_queue
 from launcher.cli.side_by_side import side_by_side
-from launcher.core.errors import PlatformError, UserError
+from launcher.core.errors import YIELDED, PlatformError, UserError
 from launcher.core.events import RunState
 from launcher.platforms.ray_jobs import RayJob
 from launcher.platforms.slurm_client import cancel, look_up
-from launcher.platforms.slurm_queue import QueuedJob, most_telling, state_of_run
+from launcher.platforms.slurm_queue import QueuedJob, expected_start, most_telling, state_of_run
 from launcher.platforms.slurm_reasons import in_words
 from launcher.platforms.slurm_told import End, told_by
 from launcher.platforms.slurm_verdict import needless
@@ -52,7 +52,7 @@ class Sight:
     at: float = 0.0
     """When, in UTC seconds."""
     end: End | None = None
-    """How the run has ended, if it has and a job of it waits."""
+    """How the run has ended, if it has, and a job of it waits or failed, as Slurm calls what did not end with 0."""
 
     @property
     def live(self) -> bool:
@@ -63,6 +63,11 @@ class Sight:
     def waits(self) -> bool:
         """Return whether a job of the run waits in the queue."""
         return self.job is not None and self.job.waits
+
+    @property
+    def failed(self) -> bool:
+        """Return whether the job ended with another exit code than 0, for all that Slurm says."""
+        return self.job is not None and self.job.state == "FAILED"
 
     @property
     def needless(self) -> bool:
@@ -99,7 +104,7 @@ def sights(runs: Sequence[RunDir]) -> list[Sight]:
     asked = [(place, [record.job for each in records for record in each if record.place == place]) for place in places]
     heard = dict(zip(places, side_by_side(_heard, _late, asked, ANSWERS_S), strict=True))
     seen = [_sight(each, *heard[each[0].place]) if each else Sight() for each in records]
-    return [replace(each, end=told_by(read_journal(run)).end) if each.waits else each
+    return [replace(each, end=told_by(read_journal(run)).end) if each.waits or each.failed else each
             for run, each in zip(runs, seen, strict=True)]
 
 
@@ -146,7 +151,7 @@ def sentence(seen: Sight) -> str:
     if seen.trouble:
         return f"{number}: the queue is not known ({seen.trouble}); this is what the run's files say"
     if seen.job is None or not seen.job.live:
-        how = "Slurm has forgotten it" if seen.job is None else seen.job.state
+        how = "Slurm has forgotten it" if seen.job is None else _exit(seen) or seen.job.state
         return f"{number} has ended ({how})"
     if seen.job.waits:
         again = "is queued again and waits" if seen.record.began else "waits in the queue"
@@ -167,11 +172,25 @@ def brief(seen: Sight) -> str:
     return f"{seen.job.job} {seen.job.reason or seen.job.state if seen.job.waits else seen.job.nodes or seen.job.state}"
 
 
-def _expected(job: QueuedJob | RayJob, now: float) -> str:
-    if job.start is None or job.start <= now:
+def _exit(seen: Sight) -> str:
+    """Return the exit code of a job that is over and what it means, where its run's journal has it: Slurm calls what
+    did not end with 0 a failure, also where a run saved and left as it was asked to."""
+    if seen.record is None or not seen.failed or seen.end is None or seen.end.time < seen.record.time:
         return ""
-    at = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.start))
-    return f"; expected to start {at}, in {duration(job.start - now)}"
+    how = ": stopped by `launcher stop`" if seen.end.on_request else ": it yielded"
+    return f"exit code {seen.end.exit_code}{how if seen.end.exit_code == YIELDED else ''}"
+
+
+def _expected(job: QueuedJob | RayJob, now: float) -> str:
+    start = _start(job, now)
+    if start is None or start <= now:
+        return ""
+    at = time.strftime("%Y-%m-%d %H:%M", time.localtime(start))
+    return f"; expected to start {at}, in {duration(start - now)}"
+
+
+def _start(job: QueuedJob | RayJob, now: float) -> float | None:
+    return expected_start(job, now) if isinstance(job, QueuedJob) else None
 
 
 def fields(seen: Sight) -> dict[str, Any] | None:
@@ -182,7 +201,7 @@ def fields(seen: Sight) -> dict[str, Any] | None:
     state = job.state if job else "unknown" if seen.trouble else "gone"
     return {"platform": seen.record.platform, "id": seen.record.job, "state": state, "began": seen.record.began,
             "reason": job.reason if job and job.waits else None, "nodes": job.nodes if job else None,
-            "expected_start": job.start if job and job.waits else None,
+            "expected_start": _start(job, seen.at) if job else None,
             "left_seconds": job.left_s if job and job.live and not job.waits else None,
             "said": sentence(seen)}
 

@@ -9,20 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from launcher.cli.find_run import find_run, run_urls
 from launcher.cli.following import follow
+from launcher.cli.job_words import job_words
 from launcher.cli.presence import Presence
-from launcher.cli.queue import Sight, brief, fields, sentence, sight, sights, state_with
+from launcher.cli.queue import Sight, fields, sentence, sight, sights, state_with
+from launcher.cli.runs_table import print_runs
 from launcher.core.errors import UserError
 from launcher.core.events import RunState
+from launcher.report.fitting import BETWEEN, columns, commands, wrapped
 from launcher.report.fold import RunFold, RunStatus
+from launcher.report.known import known
 from launcher.report.next_command import next_command
 from launcher.report.panel import panel
 from launcher.report.summary import told_failures
-from launcher.report.words import duration, loss
-from launcher.storage.journal import read_journal
+from launcher.report.words import duration
 from launcher.storage.lease import Claim
 from launcher.storage.lock import HolderWatch, living_holders
 from launcher.storage.run_dir import RunDir
@@ -40,8 +42,8 @@ def status(argument: str, *, as_json: bool, watch: bool = False) -> None:
         # Whoever has seen enough types Ctrl-C and reads the last state.
         with suppress(KeyboardInterrupt):
             follow(run, Console(file=sys.stdout), Presence(run, _tell))
-    fold = RunFold(read_journal(run))
     holder, = living_holders([run], _tell)
+    fold = known(run, alive=holder is not None)
     seen = sight(run)
     if as_json:
         sys.stdout.write(json.dumps(status_fields(run, fold, holder, seen), indent=1) + "\n")
@@ -51,16 +53,16 @@ def status(argument: str, *, as_json: bool, watch: bool = False) -> None:
 
 def status_fields(run: RunDir, fold: RunFold, holder: Claim | None, seen: Sight) -> dict[str, Any]:
     """Return what `--json` prints of a run."""
-    known = status_of(run, fold, holder, seen).model_dump(mode="json")
-    return {**known, "restarts": len(fold.restarts.done), "run_dir": run.url,
+    stands = status_of(run, fold, holder, seen).model_dump(mode="json")
+    return {**stands, "restarts": len(fold.restarts.done), "run_dir": run.url,
             "holder": None if holder is None else str(holder), "job": fields(seen)}
 
 
 def status_of(run: RunDir, fold: RunFold, holder: Claim | None, seen: Sight) -> RunStatus:
     """Return a run's status from its journal, its holder and its job."""
-    known = fold.status(alive=holder is not None)
+    stands = fold.status(alive=holder is not None)
     # A run whose job has not begun has no journal to take its name from.
-    return known.model_copy(update={"name": known.name or run.name, "state": _state(fold, holder, seen)})
+    return stands.model_copy(update={"name": stands.name or run.name, "state": _state(fold, holder, seen)})
 
 
 def _state(fold: RunFold, holder: Claim | None, seen: Sight) -> RunState:
@@ -69,18 +71,28 @@ def _state(fold: RunFold, holder: Claim | None, seen: Sight) -> RunState:
 
 
 def _print(run: RunDir, shown: str, fold: RunFold, holder: Claim | None, seen: Sight) -> None:
-    console = Console(file=sys.stdout)
+    console, width = Console(file=sys.stdout), columns(sys.stdout)
     alive, now = holder is not None, time.time()
     fold.name = fold.name or run.name
     console.print(panel(fold, alive=alive, now=now if alive else None, state=_state(fold, holder, seen)))
     if fold.failures and fold.end:
         console.print(told_failures(run, shown, fold).rstrip(), highlight=False, markup=False, soft_wrap=True)
     if told := sentence(seen):
-        console.print(f"job       {told.removeprefix('job ')}", highlight=False, markup=False, soft_wrap=True)
+        _line(console, wrapped("job       ", told.removeprefix("job "), width))
+    words = None if alive else job_words(run, seen, fold)
+    if words and words.said:
+        _line(console, wrapped("said      ", words.said, width))
     if alive or fold.last_time:
         console.print(_heard(fold, holder, now), highlight=False)
     goes_on = alive or (seen.live and not seen.needless)
-    console.print(f"next      {next_command(run, shown, fold, alive=goes_on)}", highlight=False, soft_wrap=True)
+    following = next_command(run, shown, fold, alive=goes_on)
+    # Where Slurm alone knows where the job's output is.
+    reading = f"less {words.log}{BETWEEN}" if words and "less " not in following else ""
+    _line(console, commands("next      ", reading + following, width))
+
+
+def _line(console: Console, line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _heard(fold: RunFold, holder: Claim | None, now: float) -> str:
@@ -96,7 +108,7 @@ def _print_changes(run: RunDir) -> None:
     holder, presence, before = HolderWatch(run), Presence(run, _tell), ""
     while True:
         goes_on, held = presence.look(), holder.look()
-        now = json.dumps(status_fields(run, RunFold(read_journal(run)), held, presence.seen))
+        now = json.dumps(status_fields(run, known(run, alive=held is not None), held, presence.seen))
         if now != before:
             sys.stdout.write(now + "\n")
             sys.stdout.flush()
@@ -112,37 +124,22 @@ def ls(directory: str | None, *, as_json: bool) -> None:
     if directory is not None and "://" not in root and not Path(root).is_dir():
         raise UserError(f"{directory}: no such directory; `launcher ls` lists what is below runs/")
     folders = run_urls(root)
-    holders = living_holders([RunDir(folder) for folder in folders], _tell)
-    jobs = sights([RunDir(folder) for folder in folders])
+    runs = [RunDir(folder) for folder in folders]
+    holders, jobs = living_holders(runs, _tell), sights(runs)
     if trouble := next((seen.trouble for seen in jobs if seen.trouble), ""):
         _tell(f"the queue is not known ({trouble}); this is what the runs' files say")
-    found = {folder: (status_of(RunDir(folder), RunFold(read_journal(RunDir(folder))), holder, seen), seen)
-             for folder, holder, seen in zip(folders, holders, jobs, strict=True)}
+    found = {folder: (status_of(run, known(run, alive=holder is not None), holder, seen), seen)
+             for folder, run, holder, seen in zip(folders, runs, holders, jobs, strict=True)}
     if as_json:
-        rows = [{"run_dir": folder, **known.model_dump(mode="json"), "job": fields(seen)}
-                for folder, (known, seen) in found.items()]
+        rows = [{"run_dir": folder, **stands.model_dump(mode="json"), "job": fields(seen)}
+                for folder, (stands, seen) in found.items()]
         sys.stdout.write(json.dumps(rows, indent=1) + "\n")
     elif found:
-        Console(file=sys.stdout).print(_table(found))
+        print_runs(found, columns(sys.stdout))
         sys.stdout.write(f"next: launcher status {next(iter(found))}\n")
     else:
         sys.stdout.write(f"no runs under {root.rstrip('/')}/\nnext: launcher run quickstart\n")
 
 
-def _table(found: dict[str, tuple[RunStatus, Sight]]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    columns = ["run", "state", "stage", "step", "loss", "left", *(["job"] if any(
-        seen.live for _, seen in found.values()) else [])]
-    for name in columns:
-        table.add_column(name, justify="right" if name in ("step", "loss", "left") else "left", overflow="fold",
-                         no_wrap=name not in ("run", "stage", "job"))
-    for folder, (status, seen) in found.items():
-        row = (folder, status.state, status.stage or "", f"{status.step}/{status.steps}",
-               "" if status.loss is None else loss(status.loss),
-               "" if status.eta_seconds is None else duration(status.eta_seconds), brief(seen))
-        table.add_row(*row[:len(columns)])
-    return table
-
-
 def _tell(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(wrapped("", line, columns(sys.stderr)) + "\n")

@@ -19,11 +19,12 @@ from launcher.cli.stop_job import JobStop
 from launcher.core.errors import UserError
 from launcher.core.events import StopRequested
 from launcher.core.quantities import parse_seconds
+from launcher.report.fitting import columns, commands
 from launcher.report.fold import RunFold
+from launcher.report.known import known
 from launcher.report.next_command import next_command
 from launcher.report.summary import headline
 from launcher.report.words import duration
-from launcher.storage.journal import read_journal
 from launcher.storage.lease import Claim
 from launcher.storage.lock import living_holders, token_of
 from launcher.storage.run_dir import RunDir
@@ -43,7 +44,7 @@ def stop(argument: str, *, within: str | None, now: bool, wait: bool, as_json: b
         if wait:
             holder = _wait(run, shown, console)
     jobs.end(asked=asked is not None, held=holder is not None, wait=wait)
-    fold = RunFold(read_journal(run))
+    fold = known(run, alive=holder is not None)
     if as_json:
         sys.stdout.write(json.dumps(status_fields(run, fold, holder, sight(run)), indent=1) + "\n")
     else:
@@ -53,12 +54,13 @@ def stop(argument: str, *, within: str | None, now: bool, wait: bool, as_json: b
 
 def _told(run: RunDir, shown: str, fold: RunFold, *, asked: bool, goes_on: bool) -> str:
     """Return what came of it, and what to type next."""
+    width = columns(sys.stdout)
     if goes_on:
-        return f"next   launcher status {shown} --watch    launcher stop {shown} --now"
+        return commands("next   ", f"launcher status {shown} --watch    launcher stop {shown} --now", width)
     if not run.store.exists(run.PLAN) and asked:
         return f"{shown} was stopped before it began; the same command starts it"
     said = headline(fold) if asked else _nobody(shown, fold)
-    return f"{said}\nnext   {next_command(run, shown, fold)}"
+    return f"{said}\n{commands('next   ', next_command(run, shown, fold), width)}"
 
 
 def _within(text: str | None) -> float | None:

@@ -23,6 +23,7 @@ from launcher.platforms.sbatch import job_number
 from launcher.platforms.slurm_chain import link
 from launcher.platforms.slurm_client import Unsure, start_estimate
 from launcher.platforms.slurm_fit import request, workers_of
+from launcher.report.fitting import columns, commands
 from launcher.storage.jobs import record_submitted
 from launcher.storage.run_dir import RunDir
 from launcher.storage.run_start import change_of
@@ -150,7 +151,8 @@ def _tell(job: Job, numbers: Sequence[int], snapshots: Sequence[Snapshot]) -> No
     if left := job.left_out:
         print(f"left   {', '.join(left)}: failed this run too often (--set slurm.extra.exclude=false takes all nodes)")
     shown = job.runs[0].shown
-    print(f"next   launcher status {shown}    launcher logs {shown} -f    launcher stop {shown}")
+    following = f"launcher status {shown}    launcher logs {shown} -f    launcher stop {shown}"
+    print(commands("next   ", following, columns(sys.stdout)))
 
 
 def copied(snapshot: Snapshot) -> list[str]:

@@ -16,6 +16,7 @@ from launcher.cli.submit import INTERRUPTED, copied, told_finished
 from launcher.core.errors import PlatformError, ProblemsError
 from launcher.platforms.ray_jobs_client import CALL_S, Dashboard, Unsure
 from launcher.platforms.ray_jobs_verdict import FRUITLESS, Verdict, given_up_after, pause_s
+from launcher.report.fitting import columns, commands
 from launcher.report.words import duration
 from launcher.storage.jobs import JobRecord, jobs_of
 
@@ -96,7 +97,8 @@ def _tell(submission: RaySubmission, record: JobRecord) -> None:
         print(f"sent   {line}")
     for line in submission.data.notes:
         print(f"note   {line}")
-    print(f"next   launcher status {shown}    launcher logs {shown} -f    launcher stop {shown}", flush=True)
+    following = f"launcher status {shown}    launcher logs {shown} -f    launcher stop {shown}"
+    print(commands("next   ", following, columns(sys.stdout)), flush=True)
 
 
 def _told(submission: RaySubmission, ended: Verdict) -> int:

@@ -14,7 +14,7 @@ from launcher.platforms.slurm_command import Asked, asked
 from launcher.platforms.slurm_environment import JOB, Allocation, allocation, refuse_uneven_gpus, submitted
 from launcher.platforms.slurm_log import say, write_on_in
 from launcher.platforms.slurm_told import told_by
-from launcher.platforms.slurm_verdict import VANISHED, needless, vanished_attempts
+from launcher.platforms.slurm_verdict import VANISHED, needless, vanished_attempts, why_needless
 from launcher.storage.jobs import job_record, record_began
 from launcher.storage.journal import read_journal
 from launcher.storage.lock import refuse_held
@@ -67,8 +67,7 @@ def _needless(wanted: Asked, submit_time: float | None) -> int | None:
     end = told_by(read_journal(RunDir(wanted.run_dir))).end
     code = needless(end, submit_time)
     if end is not None and code is not None:
-        how = {"finished": "has finished", "yielded": "was stopped by `launcher stop`"}.get(end.outcome, "has failed")
-        say(f"{wanted.run_dir} {how} since this job was submitted, so the job leaves; submit again to go on")
+        say(f"{wanted.run_dir} {why_needless(end)}")
     return code
 
 

@@ -6,11 +6,13 @@ Decides how answers are read, nothing else. Needs no accounting: `scontrol` know
 import os
 import re
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from launcher.core.errors import PlatformError
 from launcher.platforms.slurm_environment import outside
-from launcher.platforms.slurm_queue import UNKNOWN_JOB, QueuedJob, queued_jobs, squeue_command
+from launcher.platforms.slurm_queue import FAR_S, UNKNOWN_JOB, QueuedJob, queued_jobs, squeue_command
 
 CALL_S = 60.0
 """A busy controller answers late, and a job's end must not wait for one that never does."""
@@ -20,6 +22,9 @@ ASKED_AT_ONCE = 2000
 """Jobs in one question: the system takes no longer word in a command than 128 KiB."""
 LOOK_S = 5.0
 """For a person who looks at a run: its files tell most of it without Slurm."""
+
+
+_START = re.compile(r" to start at (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)")
 
 
 class Unsure(PlatformError):
@@ -32,9 +37,9 @@ def fields(shown: str) -> dict[str, str]:
     return dict(reversed(re.findall(r"(\S+?)=(.*?)(?=\s+\S+?=|\s*$)", shown.strip())))
 
 
-def show_job(job: int | str) -> dict[str, str]:
+def show_job(job: int | str, patience_s: float = CALL_S) -> dict[str, str]:
     """Return what Slurm knows of a job; times are UTC seconds. Raises PlatformError."""
-    told = slurm("scontrol", "--oneliner", "show", "job", str(job), environment=UTC_SECONDS)
+    told = slurm("scontrol", "--oneliner", "show", "job", str(job), patience_s=patience_s, environment=UTC_SECONDS)
     found = [fields(line) for line in told.splitlines() if line.strip()] or [{}]
     # One task's number is that of its whole array, of which scontrol shows all tasks.
     return next((each for each in found if each.get("JobId") == str(job)), found[0])
@@ -88,7 +93,11 @@ def node_names() -> frozenset[str]:
 def start_estimate(command: Sequence[str], environment: Mapping[str, str]) -> str:
     """Return when a job that sbatch's command would submit may start, in sbatch's words. Raises PlatformError."""
     said = _done([command[0], "--test-only", *command[1:]], CALL_S, environment).stderr.strip().splitlines()
-    return next((line.partition(": ")[2] for line in said if " to start at " in line), " ".join(said))
+    told = next((line.partition(": ")[2] for line in said if " to start at " in line), " ".join(said))
+    found = _START.search(told)
+    if found and datetime.fromisoformat(found[1]).timestamp() - time.time() > FAR_S:
+        return "not known: more than 30 days ahead, as Slurm guesses behind jobs without time limits"
+    return told
 
 
 def look_up(jobs: Sequence[str]) -> dict[str, QueuedJob]:

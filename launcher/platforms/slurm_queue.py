@@ -24,6 +24,8 @@ OVER = frozenset({"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "P
 DAY_S = 86400
 NO_LIMIT_S = 365 * DAY_S
 """Where a partition has no limit Slurm gives a job this one."""
+FAR_S = 30 * DAY_S
+"""A start that is expected later than this is none: behind jobs without time limits Slurm says a year."""
 _JOB = re.compile(r"\d+(_\d+)?")
 _TIME = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
 
@@ -85,6 +87,11 @@ def seconds_left(text: str) -> float | None:
         return None
     days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
     return float(days * DAY_S + hours * 3600 + minutes * 60 + seconds)
+
+
+def expected_start(job: QueuedJob, now: float) -> float | None:
+    """Return when a job that waits is expected to start, in UTC seconds; None where Slurm cannot tell."""
+    return job.start if job.waits and job.start is not None and job.start - now <= FAR_S else None
 
 
 class AnyJob(Protocol):

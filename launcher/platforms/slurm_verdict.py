@@ -56,6 +56,13 @@ def needless(end: End | None, submitted: float | None) -> int | None:
     return None if end.outcome == "yielded" and not end.on_request else end.exit_code
 
 
+def why_needless(end: End) -> str:
+    """Return how a run ended after its job was submitted, and what to do about that if there is anything."""
+    how = {"finished": "has finished", "yielded": "was stopped by `launcher stop`"}.get(end.outcome, "has failed")
+    then = "there is nothing left to do" if end.outcome == "finished" else "submit again to go on"
+    return f"{how} since this job was submitted, so the job leaves; {then}"
+
+
 def stranded(told: Told, now: float, nodes: int, left: Collection[str]) -> bool:
     """Return whether the run waits for nodes that this allocation will not have again.
 

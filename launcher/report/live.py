@@ -65,19 +65,27 @@ class LineView:
     """Prints lines."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console, self._clock = console, clock
-        self._last_time, self._last_step = -LINE_EVERY_S, 0
+        self._console, self._lines = console, Lines(lambda _event: clock())
 
     def show(self, fold: RunFold, events: list[dict[str, Any]]) -> None:
         """Print a line for what is worth one."""
         for event in events:
-            if line := self._line(fold, event):
+            if line := self._lines.line(fold, event):
                 self._console.print(line, soft_wrap=True, highlight=False, markup=False)
 
     def close(self) -> None:
         """Nothing to put in order."""
 
-    def _line(self, fold: RunFold, event: dict[str, Any]) -> str | None:
+
+class Lines:
+    """Makes lines of events. `now` says at which moment, in seconds of any clock, an event is told."""
+
+    def __init__(self, now: Callable[[dict[str, Any]], float]) -> None:
+        self._now = now
+        self._last_time, self._last_step = -LINE_EVERY_S, 0
+
+    def line(self, fold: RunFold, event: dict[str, Any]) -> str | None:
+        """Return what is told of an event, which the fold has; None if it is not worth a line."""
         match event["event"]:
             case "run_started":
                 return f"{event['name']}: {plural(event['steps'], 'step')}; starting"
@@ -104,7 +112,7 @@ class LineView:
                 return None
 
     def _step_is_due(self, fold: RunFold, event: dict[str, Any]) -> bool:
-        now, step = self._clock(), event["step"]
+        now, step = self._now(event), event["step"]
         waited, steps = now - self._last_time, step - self._last_step
         due = waited >= LINE_EVERY_S or (waited >= LINE_AFTER_S and steps >= LINE_EVERY_STEPS)
         if due or step in (1, fold.steps):

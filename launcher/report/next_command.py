@@ -1,11 +1,11 @@
 """What a person would type now, by where a run stands and what is left of it."""
 
 import shlex
-from pathlib import Path
 
 from launcher.core.errors import PlatformError, UserError
 from launcher.report.fold import RunFold
 from launcher.storage.checkpoints import Checkpoints
+from launcher.storage.job_log import job_log
 from launcher.storage.jobs import jobs_of
 from launcher.storage.run_dir import RunDir
 from launcher.storage.run_start import read_submission
@@ -22,11 +22,11 @@ def next_command(run: RunDir, shown: str, fold: RunFold, *, alive: bool = False)
         return f"{anew(run)}    launcher status {shown}"
     if jobs := jobs_of(run):
         # Not `launcher resume`, which would train on the machine that people log in to.
-        log = RunDir.SLURM_LOG.replace("%j", jobs[0].job)
-        # A run in an object store has the log in the folder in which its job worked.
-        here, where = (jobs[0].folder, jobs[0].folder) if run.remote else (run.path, shown)
-        there = jobs[0].platform == "slurm" and bool(here) and (Path(here) / log).exists()
-        logs = f"less {where}/{log}    " if there else ""
+        # Of a run that stopped as asked, the job's output has no news.
+        log = None if state == "yielded" else job_log(run, jobs[0])
+        # As the person knows it, where it is in the run's directory.
+        where = log and (f"{shown}/{log.name}" if log.parent == run.path and not run.remote else str(log))
+        logs = f"less {where}    " if where else ""
         command = "`launcher submit`" if jobs[0].platform == "ray" else "`launcher submit` or sbatch"
         return f"{logs}the same {command} command {'goes on' if fold.attempt else 'starts it'}"
     return f"launcher logs {shown}    launcher resume {shown}" if state == "failed" else f"launcher resume {shown}"

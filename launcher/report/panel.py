@@ -34,8 +34,7 @@ def panel(fold: RunFold, *, alive: bool = True, now: float | None = None, state:
     state = state or fold.status(alive=alive).state
     workers = f", {plural(len(fold.workers), 'worker')}" if fold.workers else ""
     head.add_row(Text.assemble((fold.name, "bold"), f"  attempt {fold.attempt}{workers}"),
-                 Text.assemble((state, COLOURS.get(state, "green")),
-                               f"  {duration(fold.wall_seconds(now))}"))
+                 Text.assemble((state, COLOURS.get(state, "green")), _worked(fold, state, now)))
     rows: list[RenderableType] = [head, _bar(fold, fold.eta_seconds() if alive else None)]
     if fold.stages:
         rows.append(_stages(fold))
@@ -55,6 +54,14 @@ def panel(fold: RunFold, *, alive: bool = True, now: float | None = None, state:
     if goodput := _goodput(fold):
         rows.append(_labelled("goodput", goodput))
     return Group(*rows)
+
+
+def _worked(fold: RunFold, state: RunState, now: float | None) -> str:
+    """Return for how long the run has worked, which beside a run that waits would look like its waiting."""
+    worked = fold.wall_seconds(now)
+    if not fold.attempt and not worked:
+        return ""
+    return f", has worked {duration(worked)}" if state == "queued" else f"  {duration(worked)}"
 
 
 def _goodput(fold: RunFold) -> str:

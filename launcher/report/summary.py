@@ -1,5 +1,6 @@
 """The last words of a run on the terminal: how it ended, what it learnt, where the model is, what to type next."""
 
+import sys
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -9,6 +10,7 @@ from rich.text import Text
 from launcher.core.events import Decision
 from launcher.core.failure import WorkerFailure
 from launcher.core.failure_page import failure_page
+from launcher.report.fitting import columns, commands
 from launcher.report.fold import RunFold
 from launcher.report.next_command import next_command
 from launcher.report.words import count, duration, loss, plural, size
@@ -31,7 +33,9 @@ def summary(run: RunDir, shown: str, fold: RunFold) -> RenderableType:
     if fold.exported:
         parts.append(_named("model", f"{shown}/{run.MODEL}  ({count(fold.exported['parameters'])} parameters, "
                             f"{size(fold.exported['bytes'])})"))
-    parts.append(_named("next", next_command(run, shown, fold)))
+    # The label is told by _named; what follows is indented as much.
+    following = commands(" " * 7, next_command(run, shown, fold), columns(sys.stdout))
+    parts.append(_named("next", following.lstrip()))
     return Group(*parts)
 
 

@@ -11,7 +11,8 @@ with open("told", "w") as file:
 if "--test-only" in sys.argv and os.environ.get("UNFIT"):
     sys.exit("allocation failure: " + os.environ["UNFIT"])
 elif "--test-only" in sys.argv:
-    sys.stderr.write("sbatch: Job 78 to start at 2030-01-02T03:04:05 using 2 processors on nodes node[1-2]\\n")
+    starts = os.environ.get("STARTS", "N/A")
+    sys.stderr.write("sbatch: Job 78 to start at " + starts + " using 2 processors on nodes node[1-2]\\n")
 elif os.environ.get("UNCLEAR"):
     print("welcome to the cluster")
 elif os.environ.get("REFUSED"):

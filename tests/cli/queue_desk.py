@@ -4,9 +4,11 @@ squeue prints what the test wrote, scancel changes it. A real Slurm is asked the
 tests/platforms/test_slurm_queued_runs.py.
 """
 
+import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,6 +39,10 @@ class Desk:
               left: str = "1:00:00") -> None:
         (self.folder / "next").write_text(f"42|{state}|{start}|2-00:00:00|{left}|{nodes}|/home/me|{reason}\n")
         (self.folder / "next").replace(self.folder / "queue")
+
+    def journal(self, *events: dict[str, Any]) -> None:
+        text = "".join(f"{json.dumps(event)}\n" for event in events)
+        (self.folder / "runs/chat/journal.jsonl").write_text(text)
 
     def cancelled(self) -> str:
         path = self.folder / "cancelled"

@@ -11,6 +11,7 @@ from launcher.core.errors import UserError
 from launcher.storage.lock import take_lease
 from launcher.storage.run_dir import RunDir
 from tests.orchestration.test_worker_process import awaited
+from tests.report.journals import FINISHED, RECOVERED, ended, evaluation, failure, started, step
 
 
 @pytest.fixture
@@ -40,6 +41,68 @@ def test_without_a_rank_the_controller_is_heard_too(run, capsys):
     logs(run.url, rank=None, attempt=None, follow=False)
     assert capsys.readouterr().out == ("==> attempt 1, controller.log <==\nray is up\n\n"
                                        "==> attempt 1, rank-000.log <==\nhello\n")
+
+
+def happened(run: RunDir, events: list[dict]) -> None:
+    with (run.path / run.JOURNAL).open("a") as journal:
+        journal.writelines(f"{json.dumps(event)}\n" for event in events)
+
+
+def test_without_a_rank_an_attempt_s_progress_is_told_as_the_run_itself_tells_it(run, capsys):
+    printed(run, 1, "rank-000.log", "a library warns\n")
+    happened(run, FINISHED)
+    logs(run.url, rank=None, attempt=None, follow=False)
+    told = capsys.readouterr().out
+    assert "a library warns\n\n==> attempt 1, progress <==\ntiny: 4 steps; starting\nattempt 1: 2 workers\n" in told
+    for line in ("step 1/4  one  loss 4.0000", "holdout after step 2: sums 3.0000", "step 4/4  two  loss 1.0000",
+                 "tiny finished: 4 steps, 2 stages"):
+        assert line in told
+    logs(run.url, rank=0, attempt=None, follow=False)
+    assert capsys.readouterr().out == "a library warns\n"
+
+
+def test_progress_is_of_the_attempts_that_are_shown_and_a_failure_is_told(run, capsys):
+    for attempt in (1, 2):
+        printed(run, attempt, "rank-000.log", f"rank of {attempt}\n")
+    happened(run, [*RECOVERED, failure(0, "ValueError: boom", 13.0, attempt=2), *ended("failed", 1, 14.0, attempt=2)])
+    logs(run.url, rank=None, attempt=None, follow=False)
+    told = capsys.readouterr().out
+    assert "attempt 1" not in told and "attempt 2: 2 workers, going on after step 2" in told
+    assert "tiny failed after 4 steps" in told and "ValueError: boom" in told
+    logs(run.url, rank=None, attempt=1, follow=False)
+    told = capsys.readouterr().out
+    assert "step 1/4" in told and "attempt 1 failed after step 4" in told and "boom" not in told
+
+
+def test_following_tells_steps_as_they_are_done(run, capsys):
+    lease = take_lease(run)
+    seen: list[str] = []
+
+    def read() -> str:
+        seen.append(capsys.readouterr().out)
+        return "".join(seen)
+
+    follower = threading.Thread(target=logs, args=(run.url,), kwargs={"rank": None, "attempt": None, "follow": True})
+    follower.start()
+    printed(run, 1, "rank-000.log", "")
+    happened(run, [*started(1, 1.0), step(1, 2.0)])
+    awaited(lambda: "step 1/4" in read())
+    happened(run, [evaluation(1, 2.5, 3.0), *ended("finished", 0, 4.0)])
+    awaited(lambda: "holdout after step 1: sums 2.5000" in read())
+    lease.release()
+    follower.join(20)
+    assert "tiny finished" in read()
+
+
+def test_of_a_run_of_a_million_steps_few_lines_are_told_its_last_among_them(run, capsys):
+    printed(run, 1, "rank-000.log", "")
+    events = [*started(1, 0.0, steps=20_000)]
+    for number in range(1, 20_000, 10):
+        events += [step(number, 10.0 * number), evaluation(number, 3.0, 10.0 * number)]
+    happened(run, events)
+    logs(run.url, rank=None, attempt=None, follow=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert 150 < len(lines) < 320 and "step 19991" in lines[-1]
 
 
 def test_following_goes_on_into_the_next_attempt_until_nobody_works_on_the_run(run, capsys):

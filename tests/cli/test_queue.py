@@ -7,15 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from launcher.cli.find_run import find_run
 from launcher.cli.logs import logs
+from launcher.cli.queue import Sight
+from launcher.cli.runs_table import print_runs
 from launcher.cli.status import ls, status
 from launcher.cli.submit import SubmitOptions, submit
-from launcher.core.errors import UserError
+from launcher.core.errors import RunFailed, UserError
 from launcher.platforms import slurm_client
+from launcher.platforms.slurm_queue import QueuedJob
+from launcher.report.fold import RunFold
 from launcher.storage.jobs import job_record, record_began
 from launcher.storage.lock import take_lease
 from tests.cli.queue_desk import SQUEUE, sit_down, stop_it
 from tests.orchestration.test_worker_process import awaited
+from tests.report.journals import FINISHED, ended, started, step
 
 
 @pytest.fixture
@@ -163,5 +169,90 @@ def test_a_run_that_finished_is_not_queued_because_a_link_behind_it_still_waits(
 
 def test_logs_of_a_run_that_has_not_begun_are_not_there_yet_for_a_reason(desk):
     desk.queue("PENDING", "Priority")
-    with pytest.raises(UserError, match="no attempt 1; there is none yet; job 42 waits in the queue"):
+    with pytest.raises(UserError, match="runs/chat: the run has not begun; job 42 waits in the queue"):
         logs("chat", rank=0, attempt=None, follow=False)
+
+
+OUTPUT = """12:00:01 launcher on node1: Ray is up on all nodes
+launcher: node2: /scratch is not writable
+srun: error: node2: task 1: Exited with exit code 76
+"""
+
+
+@pytest.mark.parametrize("where", ["runs/chat/slurm-42.out", "elsewhere/slurm-42.out"])
+@pytest.mark.parametrize("began", [False, True])
+def test_a_job_that_ended_before_its_run_began_says_why_and_where_more_stands(desk, capsys, where, began):
+    desk.queue("FAILED")
+    # A run that went on before, and whose next job did not get that far, is no better told by its journal.
+    if began:
+        desk.journal(*started(1, 1.0), step(1, 2.0), *ended("yielded", 75, 3.0))
+        desk.run.attempt_path(1, "rank-000.log").write_text("step 1\n")
+    output = desk.folder / where
+    output.parent.mkdir(exist_ok=True)
+    output.write_text(OUTPUT)
+    desk.command("scontrol", f"#!/bin/sh\necho 'JobId=42 JobName=x JobState=FAILED StdOut={output}'\n")
+    status("chat", as_json=False)
+    printed = capsys.readouterr().out
+    assert "job       42 has ended (FAILED)\nsaid      node2: /scratch is not writable\n" in printed
+    assert f"next      less {where}    the same" in printed
+    if began:
+        logs("chat", rank=None, attempt=None, follow=True)
+        told = capsys.readouterr().err
+    else:
+        with pytest.raises(RunFailed, match="runs/chat: the run has not begun; job 42 has ended") as raised:
+            logs("chat", rank=None, attempt=None, follow=True)
+        told = str(raised.value)
+    assert "job 42 has ended (FAILED); it said last: node2: /scratch is not writable\nnext   less " in told
+
+
+def test_what_a_job_said_before_its_run_worked_is_no_news(desk, capsys):
+    desk.queue("FAILED")
+    (desk.folder / "runs/chat/slurm-42.out").write_text(OUTPUT)
+    now = time.time() + 60
+    desk.journal(*started(1, now), *ended("yielded", 75, now))
+    assert shown(capsys)["job"]["said"] == "job 42 has ended (exit code 75: it yielded)"
+    desk.journal(*started(1, now), {"event": "stop_requested", "reason": "stop_command", "deadline": None, "time": now,
+                                    "attempt": 1}, *ended("yielded", 75, now))
+    status("chat", as_json=False)
+    printed = capsys.readouterr().out
+    assert "has ended (exit code 75: stopped by `launcher stop`)" in printed
+    assert "said" not in printed and "next      the same `launcher submit` or sbatch command goes on" in printed
+
+
+def test_a_start_that_slurm_expects_in_a_year_is_not_told(desk, capsys):
+    desk.queue("PENDING", "Priority", start=str(int(time.time()) + 364 * 86400))
+    job = shown(capsys)["job"]
+    assert job["expected_start"] is None and "expected to start" not in job["said"]
+
+
+def test_the_newest_checkpoint_counts_while_a_preempted_job_waits(desk, capsys):
+    desk.queue("PENDING", "Priority")
+    desk.journal(*started(1, 1.0), step(1, 2.0))
+    desk.run.store.put("checkpoints/step-00000001/manifest.json", b"{}")
+    assert shown(capsys)["committed_step"] == 1
+    status("chat", as_json=False)
+    assert "saved     step 1\n" in "\n".join(map(str.rstrip, capsys.readouterr().out.split("\n")))
+
+
+@pytest.mark.parametrize("width", [80, 60, None])
+def test_a_list_keeps_names_whole_within_80_columns(capsys, width):
+    folder = "runs/a-name-of-a-run-that-is-rather-long-1"
+    seen = Sight(job=QueuedJob("4711", "PENDING", reason="AssocGrpGRESMinutes"))
+    standing = RunFold(FINISHED[:-2]).status(alive=True)
+    print_runs({folder: (standing, seen), "runs/b": (standing, Sight())}, width)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith(f"{folder}  running") and any("AssocGrpGRESMinutes" in line for line in lines)
+    if width == 80:
+        assert max(len(line.rstrip()) for line in lines) <= width
+    if width is None:
+        assert lines[1].split() == [folder, "running", "two", "4/4", "1.0000", "0", "s", "4711", "AssocGrpGRESMinutes"]
+
+
+def test_a_run_that_is_not_there_may_have_a_job_by_hand_that_waits(desk, monkeypatch):
+    monkeypatch.setenv("PATH", str(desk.folder / "bin"))
+    with pytest.raises(UserError) as raised:
+        find_run("other")
+    assert "by hand" not in str(raised.value)
+    desk.command("sbatch", "#!/bin/sh\n")
+    with pytest.raises(UserError, match=r"no run here; .*; a job submitted by hand is known once it has begun"):
+        find_run("other")

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,8 @@ pytestmark = pytest.mark.usefixtures("slurm_desk")
 
 def test_a_dry_run_tells_everything_but_a_secret_and_leaves_nothing(capsys, monkeypatch, recipe):
     monkeypatch.setenv("HF_TOKEN", "hf_planted")
+    starts = (datetime.now() + timedelta(days=1)).isoformat(timespec="seconds")
+    monkeypatch.setenv("STARTS", starts)
     options = SubmitOptions(nodes=2, workers=4, overrides=("slurm.partition=long",))
     assert submit([str(recipe)], options, dry_run=True) == 0
     printed = capsys.readouterr().out
@@ -37,8 +40,16 @@ def test_a_dry_run_tells_everything_but_a_secret_and_leaves_nothing(capsys, monk
     for name in ("mine/small.yaml", "mine/own.json", "mine/own.jinja", "launcher's own code, "):
         assert name in printed
     assert "estimated plan: 3 steps" in printed and "would be prepared here" in printed
-    assert "start    Job 78 to start at 2030-01-02T03:04:05 using 2 processors on nodes node[1-2]" in printed
+    assert f"start    Job 78 to start at {starts} using 2 processors on nodes node[1-2]" in printed
     assert not Path("runs").exists() and not Path("cache").exists()
+
+
+def test_a_start_that_slurm_expects_in_a_year_is_no_expectation(capsys, monkeypatch, recipe):
+    starts = (datetime.now() + timedelta(days=364)).isoformat(timespec="seconds")
+    monkeypatch.setenv("STARTS", starts)
+    assert submit([str(recipe)], SubmitOptions(), dry_run=True) == 0
+    printed = capsys.readouterr().out
+    assert "start    not known: more than 30 days ahead" in printed and starts not in printed
 
 
 def test_where_there_is_no_slurm_a_dry_run_says_so(capsys, monkeypatch):

@@ -14,6 +14,7 @@ from launcher.platforms.slurm_verdict import (
     stranded,
     vanished_attempts,
     verdict,
+    why_needless,
 )
 
 
@@ -124,3 +125,12 @@ def test_a_job_without_the_node_of_its_batch_script_is_headless():
     job = {"JobState": "RUNNING", "BatchHost": "a"}
     assert headless(job, ["b", "c"]) and not headless(job, ["a", "b"])
     assert not headless({**job, "JobState": "COMPLETING"}, ["b"]) and not headless({"JobState": "RUNNING"}, ["b"])
+
+
+@pytest.mark.parametrize("outcome,code,told", [
+    ("finished", 0, "has finished since this job was submitted, so the job leaves; there is nothing left to do"),
+    ("failed", 1, "has failed since this job was submitted, so the job leaves; submit again to go on"),
+    ("yielded", 75, "was stopped by `launcher stop` since this job was submitted, so the job leaves; submit again to "
+                    "go on")])
+def test_a_link_that_leaves_says_what_is_left_to_do(outcome, code, told):
+    assert why_needless(End(outcome, code, 100.0, on_request=outcome == "yielded")) == told

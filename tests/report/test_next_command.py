@@ -54,6 +54,13 @@ def test_the_log_of_a_job_whose_run_is_in_a_store_lies_where_the_job_worked(tmp_
     assert next_command(run, "runs/tiny", RunFold(FAILED)).startswith(f"less {tmp_path}/slurm-7.out    the same")
 
 
+def test_a_run_that_stopped_as_asked_goes_on_and_its_log_has_no_news(tmp_path: Path) -> None:
+    record_submitted(RunDir(committed(tmp_path)), "7", 1.0)
+    (tmp_path / "slurm-7.out").write_text("")
+    yielded = [*started(1, 1.0), step(1, 2.0), COMMITTED, *ended("yielded", 75, 4.0)]
+    assert offered(tmp_path, yielded) == "the same `launcher submit` or sbatch command goes on"
+
+
 def test_a_finished_run_is_exported_and_not_resumed(tmp_path: Path) -> None:
     assert offered(tmp_path, FINISHED) == "launcher export runs/tiny OUT    launcher status runs/tiny"
 

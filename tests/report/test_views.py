@@ -4,6 +4,7 @@ import io
 
 from rich.console import Console
 
+from launcher.report.fitting import commands, wrapped
 from launcher.report.fold import RunFold
 from launcher.report.live import LineView, PanelView, open_view
 from launcher.report.panel import panel
@@ -131,3 +132,19 @@ def test_numbers_that_are_not_finite_are_drawn_too():
     assert "loss not finite" in text
     assert "norm not finite" in text
     assert "loss not finite" in lines([*started(1, 1.0), broken])[-1]
+
+
+def test_what_a_run_that_waits_has_worked_does_not_look_like_its_waiting():
+    assert "queued, has worked 6 s" in printed(panel(RunFold(FINISHED), alive=False, state="queued"))
+    fresh = printed(panel(RunFold(), alive=False, state="queued"))
+    assert "queued" in fresh and "0 s" not in fresh
+
+
+def test_commands_and_sentences_fit_a_terminal_and_are_one_line_elsewhere():
+    following = f"launcher status {'x' * 30}    launcher logs {'x' * 30} -f    launcher stop {'x' * 30}"
+    told = commands("next   ", following, 80).splitlines()
+    assert [line[:20] for line in told] == ["next   launcher stat", "       launcher logs", "       launcher stop"]
+    assert commands("next   ", following, None) == f"next   {following}"
+    lines = wrapped("job       ", "is queued again and waits: " + "word " * 30, 80).splitlines()
+    assert max(map(len, lines)) <= 80 and all(line.startswith(" " * 10) for line in lines[1:])
+    assert wrapped("", "word " * 30, None) == "word " * 30

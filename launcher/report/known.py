@@ -1,0 +1,25 @@
+"""What is known of a run from its files alone: its journal, and of one that nobody works on, its checkpoints.
+
+Decides that a checkpoint counts as soon as it exists. Workers that save while their controller is taken away commit
+it themselves, and the journal hears of it from the next controller.
+"""
+
+from contextlib import suppress
+
+from launcher.core.errors import PlatformError
+from launcher.report.fold import RunFold
+from launcher.storage.checkpoints import Checkpoints
+from launcher.storage.journal import read_journal
+from launcher.storage.run_dir import RunDir
+
+
+def known(run: RunDir, *, alive: bool) -> RunFold:
+    """Return what is known of a run. `alive`: somebody works on it, and the journal is no later than its files."""
+    fold = RunFold(read_journal(run))
+    if alive or not fold.attempt or fold.status(alive=False).state == "finished":
+        return fold
+    with suppress(PlatformError):
+        newest = max(Checkpoints(run).committed(), default=None)
+        if newest is not None and newest != fold.committed_step:
+            fold.committed_step, fold.committed_time = newest, 0.0
+    return fold
