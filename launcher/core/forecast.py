@@ -3,10 +3,12 @@
 Decides nothing about a run; everything here follows from the plan.
 """
 
+from itertools import accumulate
+
 from launcher.core.dealing import zero_weight_share
 from launcher.core.document import Document
-from launcher.core.mixing import quota
-from launcher.core.run_plan import RunPlan, StagePlan
+from launcher.core.mixing import rows_by_source
+from launcher.core.run_plan import RunPlan, SourcePlan, StagePlan
 
 
 class SourceForecast(Document):
@@ -21,6 +23,15 @@ class SourceForecast(Document):
     """Of the stage's tokens."""
 
 
+class SourceTotal(Document):
+    """What the whole run sees of a source."""
+
+    rows: int
+    tokens: int
+    """Without padding, by the source's mean."""
+    epochs: float
+
+
 class StageForecast(Document):
     """What a stage comes to."""
 
@@ -30,6 +41,8 @@ class StageForecast(Document):
     tokens: int
     learning_rate: float
     sources: dict[str, SourceForecast]
+    used_up: dict[str, int]
+    """Sources that a limit takes out of the mix, and after how many rows of the stage."""
 
 
 class Waste(Document):
@@ -52,12 +65,16 @@ class Forecast(Document):
     rows: int
     tokens: int
     stages: tuple[StageForecast, ...]
+    sources: dict[str, SourceTotal]
 
 
 def forecast(plan: RunPlan) -> Forecast:
     """Return what a plan comes to."""
     stages = tuple(_stage(plan, stage) for stage in plan.stages)
-    return Forecast(steps=plan.steps, rows=plan.rows, tokens=sum(stage.tokens for stage in stages), stages=stages)
+    totals = {name: _total(source, [stage.sources[name] for stage in stages if name in stage.sources])
+              for name, source in plan.sources.items()}
+    return Forecast(steps=plan.steps, rows=plan.rows, tokens=sum(stage.tokens for stage in stages), stages=stages,
+                    sources=totals)
 
 
 def waste(plan: RunPlan, world_size: int, micro_batch: int) -> Waste:
@@ -69,12 +86,24 @@ def waste(plan: RunPlan, world_size: int, micro_batch: int) -> Waste:
                  nearest_batch=max(1, (rows + world_size // 2) // world_size) * world_size)
 
 
+def _total(source: SourcePlan, parts: list[SourceForecast]) -> SourceTotal:
+    rows = sum(part.rows for part in parts)
+    return SourceTotal(rows=rows, tokens=sum(part.tokens for part in parts), epochs=rows / max(1, source.rows))
+
+
+def _used_up(stage: StagePlan) -> dict[str, int]:
+    """Return the sources that are in one span and not in the next, and the rows up to there."""
+    ends = list(accumulate(span.rows for span in stage.spans))
+    return {name: end for span, after, end in zip(stage.spans, stage.spans[1:], ends, strict=False)
+            for name in span.weights if name not in after.weights}
+
+
 def _stage(plan: RunPlan, stage: StagePlan) -> StageForecast:
-    counts = quota(stage.rows, stage.weights)
+    counts = rows_by_source(stage)
     tokens = {name: rows * plan.sources[name].tokens // max(1, plan.sources[name].rows)
               for name, rows in counts.items()}
     total = sum(tokens.values())
     sources = {name: SourceForecast(rows=rows, tokens=tokens[name], epochs=rows / max(1, plan.sources[name].rows),
                                     share=tokens[name] / max(1, total)) for name, rows in counts.items()}
     return StageForecast(name=stage.name, steps=stage.steps, rows=stage.rows, tokens=total,
-                         learning_rate=stage.learning_rate, sources=sources)
+                         learning_rate=stage.learning_rate, sources=sources, used_up=_used_up(stage))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 from launcher.core.errors import Problem, Unplannable
-from launcher.core.mixing import quota
+from launcher.core.mixing import rows_by_source
 from launcher.core.recipe import Recipe
 from launcher.core.run_plan import RunPlan, StagePlan
 from launcher.core.yaml_tree import FieldPath, dotted
@@ -36,7 +36,7 @@ def _stage(plan: RunPlan, stage: StagePlan) -> Found:
     if stage.rows < plan.rows_per_step:
         yield (*path, "length"), (f"the stage has {stage.rows} rows, less than one batch of {plan.rows_per_step}; "
                                   "make the stage longer or the batch smaller")
-    for name, rows in quota(stage.rows, stage.weights).items():
+    for name, rows in rows_by_source(stage).items():
         source = plan.sources[name]
         if not rows:
             ideal = float(Fraction(stage.rows * stage.weights[name], total))

@@ -96,8 +96,15 @@ class Source(Document):
     """Rows that cannot be read or rendered are left out and counted, up to this share of the source. Default: none."""
     max_unlearnable: Share = 0.1
     """Documents with nothing to learn are left out and counted; above this share of the source that is refused."""
+    max_epochs: float | None = Field(default=None, gt=0)
+    """How often the run sees the source at most, in all its stages and in replay. Then it leaves the mix, and the
+    others share its part in proportion."""
+    max_tokens: Count | None = None
+    """How many tokens of the source the run sees at most, counted by the mean of its rows; as `max_epochs`."""
     tokens: Count | None = None
     """The size, for plans in estimated grade before the data is prepared."""
+    documents: Count | None = None
+    """The number of documents, for plans in estimated grade of mixes whose weights count examples."""
 
     @property
     def paths(self) -> tuple[str, ...]:
