@@ -7,6 +7,7 @@ from itertools import accumulate
 
 from launcher.core.dealing import zero_weight_share
 from launcher.core.document import Document
+from launcher.core.mix_spans import weights_at
 from launcher.core.mixing import rows_by_source
 from launcher.core.run_plan import RunPlan, SourcePlan, StagePlan
 
@@ -21,6 +22,10 @@ class SourceForecast(Document):
     """Of this stage alone."""
     share: float
     """Of the stage's tokens."""
+    begin: float
+    """Share of the rows at the stage's first one."""
+    end: float
+    """At its last one: another where the mix changes or a source is used up."""
 
 
 class SourceTotal(Document):
@@ -91,6 +96,10 @@ def _total(source: SourcePlan, parts: list[SourceForecast]) -> SourceTotal:
     return SourceTotal(rows=rows, tokens=sum(part.tokens for part in parts), epochs=rows / max(1, source.rows))
 
 
+def _part(weights: dict[str, int], name: str) -> float:
+    return weights.get(name, 0) / sum(weights.values())
+
+
 def _used_up(stage: StagePlan) -> dict[str, int]:
     """Return the sources that are in one span and not in the next, and the rows up to there."""
     ends = list(accumulate(span.rows for span in stage.spans))
@@ -103,7 +112,9 @@ def _stage(plan: RunPlan, stage: StagePlan) -> StageForecast:
     tokens = {name: rows * plan.sources[name].tokens // max(1, plan.sources[name].rows)
               for name, rows in counts.items()}
     total = sum(tokens.values())
+    last = weights_at(stage.spans[-1], stage.spans[-1].rows) if stage.spans else stage.weights
     sources = {name: SourceForecast(rows=rows, tokens=tokens[name], epochs=rows / max(1, plan.sources[name].rows),
-                                    share=tokens[name] / max(1, total)) for name, rows in counts.items()}
+                                    share=tokens[name] / max(1, total), begin=_part(stage.weights, name),
+                                    end=_part(last, name)) for name, rows in counts.items()}
     return StageForecast(name=stage.name, steps=stage.steps, rows=stage.rows, tokens=total,
                          learning_rate=stage.learning_rate, sources=sources, used_up=_used_up(stage))

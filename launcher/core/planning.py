@@ -14,7 +14,7 @@ from launcher.core.intervals import parse_steps
 from launcher.core.mixing import SMALLEST_BLOCK, block_size
 from launcher.core.plan_checks import refuse_impossible
 from launcher.core.recipe import Recipe, Stage
-from launcher.core.recipe_sources import Source
+from launcher.core.recipe_sources import FewShot, Source
 from launcher.core.run_plan import RunPlan, SegmentPlan, SourcePlan, StagePlan
 from launcher.core.source_index import Prepared
 from launcher.core.source_limits import Limits, consumed
@@ -85,7 +85,7 @@ def _estimated(recipe: Recipe, where: Where) -> dict[str, SourcePlan]:
         raise Unplannable([Problem(where(path), dotted(path), reason) for path in unknown])
     counted = _counted(recipe)
     uncounted = [("sources", name) for name, source in recipe.sources.items()
-                 if name in counted and source.documents is None]
+                 if name in counted and _guess_documents(source) is None]
     if uncounted:
         reason = ("weights count its examples, whose number is not known; run `launcher prepare` first, or say about "
                   "how many there are: documents: 10k")
@@ -100,8 +100,21 @@ def _guess(source: Source, sequence_length: int, *, counted: bool) -> SourcePlan
     if source.holdout.documents or source.holdout.path:
         held = 1  # how long those documents are is not known yet: some row
     tokens = (source.tokens or 0) - held
+    if source.few_shot:
+        tokens = min(tokens, _guess_few(source, source.few_shot, tokens, sequence_length))
     return SourcePlan(fingerprint="", rows=-(-tokens // sequence_length), tokens=tokens, supervised_tokens=tokens,
-                      holdout_rows=-(-held // sequence_length), documents=source.documents if counted else None)
+                      holdout_rows=-(-held // sequence_length), documents=_guess_documents(source) if counted else None)
+
+
+def _guess_few(source: Source, few: FewShot, tokens: int, sequence_length: int) -> int:
+    """Return the tokens of few documents: by the mean where their number is said, else as if each filled a row."""
+    if source.documents is None:
+        return few.examples * sequence_length
+    return max(1, tokens * few.examples // source.documents)
+
+
+def _guess_documents(source: Source) -> int | None:
+    return source.documents if source.few_shot is None else source.few_shot.examples
 
 
 def _stages(recipe: Recipe, sources: Sources, where: Where) -> tuple[StagePlan, ...]:

@@ -61,6 +61,24 @@ HoldoutWish = Annotated[Holdout, BeforeValidator(parse_holdout), WithJsonSchema(
     "description": "a share, a number of documents, or a file", "examples": ["2%", "200", "heldout.jsonl"]})]
 
 
+class FewShot(Document):
+    """A few documents of a source, by chance, in place of all that are not held out."""
+
+    examples: int = Field(ge=1)
+    """How many: different ones, by their content."""
+    seed: int | None = Field(default=None, ge=0, lt=2**63)
+    """Decides which. Default: the recipe's."""
+
+
+def parse_few_shot(value: Any) -> Any:
+    """Return what few shots are made of from a number, or from the fields."""
+    return {"examples": parse_count(value)} if isinstance(value, int | float | str) else value
+
+
+FewShotWish = Annotated[FewShot, BeforeValidator(parse_few_shot), WithJsonSchema({
+    "anyOf": [{"type": "number"}, {"type": "string"}, FewShot.model_json_schema()], "examples": [32]})]
+
+
 class Source(Document):
     """One dataset."""
 
@@ -96,6 +114,9 @@ class Source(Document):
     """Rows that cannot be read or rendered are left out and counted, up to this share of the source. Default: none."""
     max_unlearnable: Share = 0.1
     """Documents with nothing to learn are left out and counted; above this share of the source that is refused."""
+    few_shot: FewShotWish | None = None
+    """Train on so many documents alone, chosen by chance from those that are not held out: 32, or {examples: 32, seed:
+    1}. Their choice changes with the seed, with no other source, and little with more documents in the source."""
     max_epochs: float | None = Field(default=None, gt=0)
     """How often the run sees the source at most, in all its stages and in replay. Then it leaves the mix, and the
     others share its part in proportion."""

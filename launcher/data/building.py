@@ -5,6 +5,7 @@ preparation leaves nothing that looks finished. What is refused is `data.intake`
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from launcher.core.packing import one_per_row, pack
 from launcher.core.source_index import SourceIndex, SplitIndex
 from launcher.data.batch_work import Instructions
 from launcher.data.documents import Selection
+from launcher.data.few_shot import few_shots
 from launcher.data.holdout import Division, divide
 from launcher.data.identity import SourceIdentity
 from launcher.data.intake import Intake
@@ -84,7 +86,17 @@ class SourceBuilder:
             kept = len(division.holdout.hashes())
             reason = self._train.why_none(kept)
             raise DataInvalid(f"{self._place}: no document is left to train on: {reason}")
-        return division
+        return self._few(division)
+
+    def _few(self, division: Division) -> Division:
+        """Return the division with few of the documents to train on, where that is wanted."""
+        if self._source.few_shot is None:
+            return division
+        try:
+            return replace(division, train=few_shots(division.train, self._source.few_shot))
+        except ValueError as error:
+            self._store.delete(tokens_key(self._fingerprint))
+            raise DataInvalid(f"{self._place}: {error}") from None
 
     def _put(self, split: Split, selection: Selection) -> SplitIndex:
         lengths = selection.lengths()

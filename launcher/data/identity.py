@@ -14,6 +14,7 @@ from launcher.core.document import fingerprint
 from launcher.core.errors import DataInvalid, UserError
 from launcher.core.recipe import Recipe
 from launcher.core.recipe_sources import Form, LossOn, Source
+from launcher.data.few_shot import with_seed
 from launcher.data.hashes import content_hash
 from launcher.data.model_files import TOKENIZER_FILES, model_folder
 from launcher.data.reading import Row, SourceFiles, open_holdout, open_source
@@ -46,7 +47,9 @@ class SourceIdentity:
 
     def fingerprint(self, tokenizer: str, sequence_length: int) -> str:
         """Return what the prepared source is known by."""
-        chosen = self.source.model_dump(mode="json", include=CHOSEN, exclude={"holdout": {"path"}})
+        # Sources that were prepared before there were few shots stay so.
+        said = CHOSEN | ({"few_shot"} if self.source.few_shot else set[str]())
+        chosen = self.source.model_dump(mode="json", include=said, exclude={"holdout": {"path"}})
         return fingerprint(DATA_VERSION, self.content, self.holdout_content, tokenizer, self.form, self.loss, chosen,
                            sequence_length)
 
@@ -57,7 +60,7 @@ def identify_sources(recipe: Recipe, store: Store) -> tuple[SourceIdentity, ...]
     problems: list[str] = []
     for name, source in recipe.sources.items():
         try:
-            identities.append(_identify(name, source, store))
+            identities.append(_identify(name, with_seed(source, recipe.seed), store))
         except DataInvalid as error:
             problems.append(f"sources.{name}: {error}")
     if problems:

@@ -79,6 +79,7 @@ class Saves:
 
     def __init__(self) -> None:
         self.judge = SimpleNamespace(skips=lambda _step: True)
+        self.tally = SimpleNamespace(begin=lambda: None, seen=None)
         self.steps: list[tuple[int, bool, bool]] = []
 
     def word(self) -> list[float]:
