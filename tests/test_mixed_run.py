@@ -24,23 +24,23 @@ model:
   precision: fp32
 sequence_length: 64
 sources:
-  counting: {path: "package:quickstart/counting.jsonl", max_epochs: 0.65}
-  stories: {path: "package:quickstart/stories.jsonl", holdout: 5%}
+  counting: {path: "package:quickstart/counting.jsonl", max_epochs: 0.35}
+  stories: {path: "package:quickstart/stories.jsonl", order: length}
   sums: {path: "package:quickstart/sums.jsonl", few_shot: 24}
 stages:
-  - {name: first, length: {steps: 15}, mix: {counting: 1}}
+  - {name: first, length: {steps: 8}, mix: {counting: 1}}
   - name: broad
-    length: {steps: 50}
+    length: {steps: 25}
     mix: [stories, sums]
     sampling: {temperature: 2, cap: 20k}
   - name: narrowing
-    length: {tokens: 12k}
+    length: {tokens: 7k}
     mix: {counting: 3, stories: 1}
     mix_end: {sums: 1, stories: 1}
     replay: {tokens: 20%, decay: 0.5}
 learning_rate: 1e-3
 batch: {rows: 4}
-checkpoint: {every: 10 steps}
+checkpoint: {every: 20 steps}
 cluster: {workers: 2}
 """
 PATIENCE_S = 120
@@ -71,7 +71,7 @@ def stop_midway(folder: Path, step: int) -> None:
 @pytest.mark.timeout(300)
 def test_what_a_run_trained_on_is_what_was_forecast_across_a_stop_and_more_workers(tmp_path: Path) -> None:
     (tmp_path / "mixed.yaml").write_text(RECIPE)
-    stop_midway(tmp_path, 20)
+    stop_midway(tmp_path, 12)
     launcher(tmp_path, "resume", "run", "--without-ray", "--workers", "3")
     launcher(tmp_path, "checkpoints", "run", "--verify")
     forecast: dict[str, Any] = json.loads(launcher(tmp_path, "plan", "mixed.yaml", "--json"))
@@ -95,5 +95,5 @@ def test_what_a_run_trained_on_is_what_was_forecast_across_a_stop_and_more_worke
                 counted.update({name: part["tokens"] for name, part in step["sources"].items()})
         assert counted == {name: part["tokens"] for name, part in seen.items()}
     assert forecast["forecast"]["stages"][2]["used_up"].keys() == {"counting"}
-    assert forecast["forecast"]["sources"]["counting"]["epochs"] == pytest.approx(0.65, abs=0.01)
+    assert forecast["forecast"]["sources"]["counting"]["epochs"] == pytest.approx(0.35, abs=0.01)
     assert set(ended["narrowing"]["sources"]) == {"counting", "stories", "sums"}

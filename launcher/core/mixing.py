@@ -5,6 +5,7 @@ cursor, and any number of ranks sees the same rows. How many rows a stage has is
 that does not stay the same are `core.mix_spans`; how the rows of a step are dealt to ranks is `core.dealing`.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -84,16 +85,33 @@ def locate(stage: StagePlan, row: int, lengths: Mapping[str, int], seed: int) ->
     # A shorter last block joins the one before it: alone its shares could shrink, see `block_size`.
     number = min(row // stage.block, max(1, stage.rows // stage.block) - 1)
     block = _block(_shares(stage), stage.rows, stage.block, number)
-    place = bijection(row - block.start, block.size, f"block {seed} {stage.index} {number}".encode())
+    key = f"block {seed} {stage.index} {number}".encode()
+    place = bijection(row - block.start, block.size, key)
     part = next(i for i, bound in enumerate(block.bounds) if place < bound)
     source = block.sources[part]
     offset = place - (block.bounds[part - 1] if part else 0)
-    return _row_of_source(source, stage.consumed_before.get(source, 0) + block.begun[part] + offset, lengths, seed)
+    if source in stage.ordered:
+        offset = _in_order(block.bounds, key, block.size)[row - block.start]
+    count = stage.consumed_before.get(source, 0) + block.begun[part] + offset
+    return _row_of_source(source, count, lengths, seed, shuffled=source not in stage.ordered)
 
 
-def _row_of_source(source: str, count: int, lengths: Mapping[str, int], seed: int) -> RowAddress:
+def _row_of_source(source: str, count: int, lengths: Mapping[str, int], seed: int, *, shuffled: bool) -> RowAddress:
     epoch, position = divmod(count, lengths[source])
+    if not epoch and not shuffled:
+        return RowAddress(source, epoch, position)
     return RowAddress(source, epoch, bijection(position, lengths[source], f"epoch {seed} {epoch} {source}".encode()))
+
+
+@lru_cache(maxsize=64)
+def _in_order(bounds: tuple[int, ...], key: bytes, size: int) -> tuple[int, ...]:
+    """Return for each row of a block how many of its source's rows come before it in the block."""
+    seen, found = [0] * len(bounds), list[int]()
+    for row in range(size):
+        part = bisect_right(bounds, bijection(row, size, key))
+        found.append(seen[part])
+        seen[part] += 1
+    return tuple(found)
 
 
 def _shares(stage: StagePlan) -> _Shares:

@@ -135,7 +135,8 @@ def _stages(recipe: Recipe, sources: Sources, where: Where) -> tuple[StagePlan, 
 
 def _stage(recipe: Recipe, stage: Stage, mix: StageMix, sources: Sources, left: Mapping[str, int],
            made: list[StagePlan]) -> StagePlan:
-    planned = rows_of_stage(stage, mix, sources, rows_per_step(recipe), left)
+    ordered = tuple(name for name in sorted(mix.weights) if recipe.sources[name].order is not None)
+    planned = rows_of_stage(stage, mix, sources, rows_per_step(recipe), left, short_blocks=bool(ordered))
     before = made[-1] if made else None
     return StagePlan(
         index=len(made), name=stage.name, first_step=before.last_step + 1 if before else 1,
@@ -143,5 +144,5 @@ def _stage(recipe: Recipe, stage: Stage, mix: StageMix, sources: Sources, left: 
         rows=planned.rows, weights=mix.weights, block=SMALLEST_BLOCK if planned.spans else block_size(mix.weights),
         schedule=stage.schedule or recipe.schedule, consumed_before=consumed(made, sources),
         optimizer=stage.optimizer or recipe.optimizer,
-        learning_rate=stage.learning_rate or recipe.learning_rate or 0.0, spans=planned.spans,
+        learning_rate=stage.learning_rate or recipe.learning_rate or 0.0, spans=planned.spans, ordered=ordered,
     )

@@ -15,7 +15,7 @@ from launcher.core.source_index import TokenizerFacts
 FIXED = frozenset({"seed", "model", "adapter", "tokenizer", "sequence_length", "rows_per_step", "ds_template",
                    "deterministic"})
 """Fields that hold for the whole run."""
-ADDED = frozenset({"documents", "spans"})
+ADDED = frozenset({"documents", "spans", "ordered"})
 """Fields of parts of the plan that earlier versions do not know."""
 
 
@@ -81,6 +81,8 @@ class StagePlan(_Grown):
     optimizer: Optimizer
     spans: tuple[MixSpan, ...] = ()
     """Where the mix does not stay the same: its parts, one after the other. Empty: `weights` hold throughout."""
+    ordered: tuple[str, ...] = ()
+    """Sources whose rows come as they lie in their first epoch, for a curriculum; others are always shuffled."""
 
     @property
     def last_step(self) -> int:

@@ -42,13 +42,17 @@ class StageRows:
     spans: tuple[MixSpan, ...]
 
 
-def rows_of_stage(stage: Stage, mix: StageMix, sources: Sources, rows_per_step: int, left: Left) -> StageRows:
-    """Return a stage's rows. Raises StageStarved."""
+def rows_of_stage(stage: Stage, mix: StageMix, sources: Sources, rows_per_step: int, left: Left, *,
+                  short_blocks: bool = False) -> StageRows:
+    """Return a stage's rows. Raises StageStarved.
+
+    Short blocks: in spans even if the mix stays, so that finding a row's place in its block takes no time.
+    """
     _refuse_more_epochs(stage, sources, left)
     if mix.end is not None:
         rows = _rows_of_change(stage, mix.weights, mix.end, sources, rows_per_step)
         return _covered(rows, spans_of(mix.weights, mix.end, rows, left))
-    if stage.length.until is None:
+    if stage.length.until is None and not short_blocks:
         rows = _rows(stage, mix.weights, sources, rows_per_step)
         counts = quota(rows, mix.weights)
         if all(counts[name] <= left.get(name, rows) for name in counts):

@@ -8,19 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from launcher.core.permutation import feistel, round_keys
-from launcher.core.recipe_sources import FewShot, Source
+from launcher.core.recipe_sources import FewShot
 from launcher.data.documents import Selection
 
 HALF_BITS = 32
 """Of the hashes that are permuted."""
-
-
-def with_seed(source: Source, seed: int) -> Source:
-    """Return a source whose few shots, if it has any, have a seed: the run's where they say none."""
-    few = source.few_shot
-    if few is None or few.seed is not None:
-        return source
-    return source.model_copy(update={"few_shot": few.model_copy(update={"seed": seed})})
 
 
 def few_shots(train: Selection, wish: FewShot) -> Selection:

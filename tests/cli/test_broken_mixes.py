@@ -84,6 +84,17 @@ BROKEN = {
     "an end without a source": ("mix_end: {maths: 1}", "mix_end: {}", "stages.2: mix_end names no source"),
     "an unknown end": ("mix_end: {maths: 1}", "mix_end: {maths: 1, cat: 1}",
         ":21:25: stages.2.mix_end.cat: no source has this name; did you mean chat?"),
+    # few shots and curricula
+    "no shots": ("max_epochs: 20", "few_shot: 0", ":7:51: sources.chat.few_shot"),
+    "shots in words": ("max_epochs: 20", "few_shot: some", ":7:51: sources.chat.few_shot: 'some' is not a count"),
+    "an unknown field of few shots": ("max_epochs: 20", "few_shot: {exampls: 3}", "did you mean examples?"),
+    "an order by nothing": ("max_epochs: 20", "order: {direction: descending}",
+        ":7:41: sources.chat.order: give exactly one of by: length and column: NAME"),
+    "an order of both": ("max_epochs: 20", "order: {by: length, column: x}",
+        ":7:41: sources.chat.order: give exactly one"),
+    "an order by words": ("max_epochs: 20", "order: difficulty", ":7:48: sources.chat.order: expected 'length'"),
+    "an order that goes nowhere": ("max_epochs: 20", "order: {by: length, direction: up}",
+        "sources.chat.order.direction: expected 'ascending' or 'descending', not 'up'"),
     # replay
     "replay of two units": ("{tokens: 10%, decay", "{tokens: 10%, rows: 5%, decay",
         ":17:5: stages.1.replay: give the share as exactly one of tokens and rows"),
