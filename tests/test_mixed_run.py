@@ -25,8 +25,8 @@ model:
 sequence_length: 64
 sources:
   counting: {path: "package:quickstart/counting.jsonl", max_epochs: 0.35}
-  stories: {path: "package:quickstart/stories.jsonl", order: length}
-  sums: {path: "package:quickstart/sums.jsonl", few_shot: 24}
+  stories: {path: "package:quickstart/stories.jsonl", holdout: 5%}
+  sums: {path: "package:quickstart/sums.jsonl", few_shot: 24, order: length}
 stages:
   - {name: first, length: {steps: 8}, mix: {counting: 1}}
   - name: broad
@@ -88,7 +88,7 @@ def test_what_a_run_trained_on_is_what_was_forecast_across_a_stop_and_more_worke
         assert all(seen[name]["epochs"] == part["epochs"] for name, part in stage["sources"].items())
         whole = sum(part["tokens"] for part in seen.values())
         # Rows are exact; how full those of a part of an epoch are is known by their mean alone.
-        assert all(abs(seen[name]["tokens"] / whole - part["share"]) < 0.005 for name, part in stage["sources"].items())
+        assert all(abs(seen[name]["tokens"] / whole - part["share"]) < 0.01 for name, part in stage["sources"].items())
         counted = Counter[str]()
         for step in steps:
             if step["stage"] == stage["name"]:

@@ -17,7 +17,7 @@ class SourceForecast(Document):
 
     rows: int
     tokens: int
-    """Without padding, by the source's mean."""
+    """Without padding, by the source's mean: exact for whole epochs, and not for a part of a curriculum."""
     epochs: float
     """Of this stage alone."""
     share: float

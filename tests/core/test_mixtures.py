@@ -169,6 +169,15 @@ def test_a_source_that_earlier_stages_used_up_is_refused_by_name():
 
 # mixes that change
 
+@pytest.mark.parametrize(("stage", "message"), [
+    ({"mix": {"a": 1}, "mix_end": {"a": 500, "b": 1}}, r"stages\.1\.mix_end\.b: gets no row of the stage's 60; give"),
+    ({"mix": {"b": 1}, "replay": {"tokens": "0.1%"}}, r"stages\.1\.replay: a gets 0\.06 rows of the stage's 60; "),
+])  # fmt: skip
+def test_a_source_that_gets_no_row_is_told_by_the_field_that_brings_it_in(stage, message):
+    with pytest.raises(Unplannable, match=message):
+        planned({"a": 50, "b": 50}, [{"length": {"steps": 9}, "mix": {"a": 1}}, {"length": {"steps": 10}, **stage}])
+
+
 def test_a_mix_goes_evenly_from_one_to_the_other():
     made = planned({"a": 500, "b": 500}, [
         {"length": {"steps": 1000}, "mix": {"a": 9, "b": 1}, "mix_end": {"a": 1, "b": 9}}])
