@@ -55,13 +55,15 @@ def steps_in(file: Path) -> int:
 def stop_midway(folder: Path, step: int) -> None:
     """Start the run, and stop it as soon as it is past a step."""
     environment = {**os.environ, "LAUNCHER_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
-    begun = subprocess.Popen([sys.executable, "-m", "launcher.cli.main", "run", "mixed.yaml", "--run-dir", "run",
-                              "--without-ray"], cwd=folder, env=environment, stdout=subprocess.DEVNULL,
-                             stderr=subprocess.DEVNULL, start_new_session=True)
+    said = folder / "said.txt"
+    with said.open("w") as output:
+        begun = subprocess.Popen([sys.executable, "-m", "launcher.cli.main", "run", "mixed.yaml", "--run-dir", "run",
+                                  "--without-ray"], cwd=folder, env=environment, stdout=output, stderr=output,
+                                 start_new_session=True)
     until = time.monotonic() + PATIENCE_S
     file = folder / "run/journal.jsonl"
     while not file.exists() or steps_in(file) < step:
-        assert begun.poll() is None and time.monotonic() < until
+        assert begun.poll() is None and time.monotonic() < until, said.read_text()
         time.sleep(0.05)
     launcher(folder, "stop", "run")
     assert begun.wait(PATIENCE_S) == 75

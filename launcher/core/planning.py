@@ -19,7 +19,7 @@ from launcher.core.run_plan import RunPlan, SegmentPlan, SourcePlan, StagePlan
 from launcher.core.source_index import Prepared
 from launcher.core.source_limits import Limits, consumed
 from launcher.core.stage_mix import Sources, StageMix, as_written, mix_of
-from launcher.core.stage_spans import StageStarved, rows_of_stage
+from launcher.core.stage_rows import StageStarved, rows_of_stage
 from launcher.core.yaml_tree import FieldPath, dotted
 
 Where = Callable[[FieldPath], str]

@@ -1,7 +1,7 @@
 """From the weights that a recipe says to whole-number weights in rows: units, rules by size, and replay.
 
 Decides in exact fractions; where a rule has a root, in decimals that are the same on every machine. How many rows a
-stage has, and what becomes of its mix when a source is used up, is `core.stage_spans`.
+stage has is `core.stage_rows`; what becomes of its mix when a source is used up, `core.stage_spans`.
 """
 
 import math

@@ -248,8 +248,7 @@ RULES = {
 }
 
 
-@pytest.mark.parametrize("name", [name if name in ("weights", "temperature", "change", "replay")
-                                  else pytest.param(name, marks=pytest.mark.slow) for name in RULES])
+@pytest.mark.parametrize("name", RULES)
 def test_shares_are_exact_to_a_thousandth_over_ten_thousand_rows_on_any_ranks(name):
     """Step by step, on a number of ranks that changes with every resume: each source's tokens are its forecast."""
     sizes = {"a": (900, 81_000, 2000), "b": (300, 30_000, 900), "c": (20, 1_000, 80)}
