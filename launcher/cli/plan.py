@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
+from launcher.cli.plan_table import mix_lines, plan_table, short
 from launcher.core.architectures import ModelFacts, facts_of_config, known_facts
 from launcher.core.attempt import AttemptPlan
 from launcher.core.attempt_planning import choose_micro_batch, plan_attempt
@@ -134,7 +134,9 @@ def _print(made: RunPlan, comes_to: Forecast, facts: ModelFacts | None, lost: Wa
                   f"{short(made.rows_per_step * made.sequence_length)} tokens a step at most")
     if lost:
         console.print(_cluster_line(lost))
-    console.print(_table(comes_to))
+    console.print(plan_table(comes_to))
+    for line in mix_lines(comes_to):
+        console.print(line)
     if made.grade == "estimated":
         console.print("Sizes are the recipe's, or guessed from files it gives no `tokens` for.")
 
@@ -153,27 +155,3 @@ def _cluster_line(lost: Waste) -> str:
     if not lost.idle:
         return f"{line}, all of them full"
     return f"{line}; {lost.idle:.0%} of their time is idle, with batch.rows {lost.nearest_batch} none"
-
-
-def _table(comes_to: Forecast) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("stage", overflow="fold")
-    table.add_column("source", overflow="fold")
-    for name in ("steps", "rows", "tokens", "share", "epochs", "rate"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for stage in comes_to.stages:
-        table.add_row(stage.name, "", f"{stage.steps:,}", f"{stage.rows:,}", short(stage.tokens), "", "",
-                      f"{stage.learning_rate:g}")
-        for name, source in stage.sources.items():
-            table.add_row("", name, "", f"{source.rows:,}", short(source.tokens), f"{source.share:.1%}",
-                          f"{source.epochs:.2f}", "")
-    return table
-
-
-def short(count: int) -> str:
-    """Return a count with three digits: 1,234, 12.3M, 8.03B."""
-    for size, unit in ((10**9, "B"), (10**6, "M"), (10**4, "k")):
-        if count >= size:
-            divided = count / (1000 if unit == "k" else size)
-            return f"{divided:.{2 if divided < 10 else 1 if divided < 100 else 0}f}{unit}"
-    return f"{count:,}"

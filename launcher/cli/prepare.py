@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from launcher.cli.output import printing
-from launcher.cli.plan import short
+from launcher.cli.plan_table import short
 from launcher.cli.preparing import prepared_data
 from launcher.core.source_index import Prepared, SourceIndex
 from launcher.data.cache import cache_store

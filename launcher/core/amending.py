@@ -109,4 +109,7 @@ def _same_stages(before: RunPlan, after: RunPlan) -> int:
 def _keeps_data(before: RunPlan, after: RunPlan, *, begun_stages: int) -> bool:
     """Return whether the sources that were trained on are the same."""
     used = {name for stage in before.stages[:begun_stages] for name in stage.weights}
-    return all(before.sources[name] == after.sources.get(name) for name in used)
+    # Whether their documents are counted depends on what later stages weigh by.
+    same = {name: source.model_copy(update={"documents": before.sources[name].documents})
+            for name, source in after.sources.items() if name in used}
+    return all(before.sources[name] == same.get(name) for name in used)

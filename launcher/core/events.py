@@ -67,6 +67,26 @@ class StageStarted(Event):
     steps: int
 
 
+class SourceSeen(Document):
+    """What a stage has trained on of a source. Steps that were left out, or changed nothing, do not count."""
+
+    rows: int
+    tokens: int
+    """Without padding."""
+    supervised_tokens: int
+    epochs: float
+    """Rows, as a part of the source's."""
+
+
+class StageEnded(Event):
+    """A stage's last step is done: what the stage came to, to be compared with the plan's forecast."""
+
+    event: Literal["stage_ended"] = "stage_ended"
+    stage: str
+    step: int
+    sources: dict[str, SourceSeen]
+
+
 class SourceLoss(Document):
     """A source's part in a step or evaluation."""
 
@@ -74,6 +94,8 @@ class SourceLoss(Document):
     """Summed loss over supervised tokens divided by their number; None when it is not finite."""
     supervised_tokens: int
     rows: int | None = None
+    tokens: int | None = None
+    """Without padding."""
 
 
 class StepDone(Event):

@@ -3,10 +3,13 @@
 Decides nothing about a run; everything here follows from the plan.
 """
 
+from itertools import accumulate
+
 from launcher.core.dealing import zero_weight_share
 from launcher.core.document import Document
-from launcher.core.mixing import quota
-from launcher.core.run_plan import RunPlan, StagePlan
+from launcher.core.mix_spans import weights_at
+from launcher.core.mixing import rows_by_source
+from launcher.core.run_plan import RunPlan, SourcePlan, StagePlan
 
 
 class SourceForecast(Document):
@@ -14,11 +17,24 @@ class SourceForecast(Document):
 
     rows: int
     tokens: int
-    """Without padding, by the source's mean."""
+    """Without padding, by the source's mean: exact for whole epochs, and not for a part of a curriculum."""
     epochs: float
     """Of this stage alone."""
     share: float
     """Of the stage's tokens."""
+    begin: float
+    """Share of the rows at the stage's first one."""
+    end: float
+    """At its last one: another where the mix changes or a source is used up."""
+
+
+class SourceTotal(Document):
+    """What the whole run sees of a source."""
+
+    rows: int
+    tokens: int
+    """Without padding, by the source's mean."""
+    epochs: float
 
 
 class StageForecast(Document):
@@ -30,6 +46,8 @@ class StageForecast(Document):
     tokens: int
     learning_rate: float
     sources: dict[str, SourceForecast]
+    used_up: dict[str, int]
+    """Sources that a limit takes out of the mix, and after how many rows of the stage."""
 
 
 class Waste(Document):
@@ -52,12 +70,16 @@ class Forecast(Document):
     rows: int
     tokens: int
     stages: tuple[StageForecast, ...]
+    sources: dict[str, SourceTotal]
 
 
 def forecast(plan: RunPlan) -> Forecast:
     """Return what a plan comes to."""
     stages = tuple(_stage(plan, stage) for stage in plan.stages)
-    return Forecast(steps=plan.steps, rows=plan.rows, tokens=sum(stage.tokens for stage in stages), stages=stages)
+    totals = {name: _total(source, [stage.sources[name] for stage in stages if name in stage.sources])
+              for name, source in plan.sources.items()}
+    return Forecast(steps=plan.steps, rows=plan.rows, tokens=sum(stage.tokens for stage in stages), stages=stages,
+                    sources=totals)
 
 
 def waste(plan: RunPlan, world_size: int, micro_batch: int) -> Waste:
@@ -69,12 +91,30 @@ def waste(plan: RunPlan, world_size: int, micro_batch: int) -> Waste:
                  nearest_batch=max(1, (rows + world_size // 2) // world_size) * world_size)
 
 
+def _total(source: SourcePlan, parts: list[SourceForecast]) -> SourceTotal:
+    rows = sum(part.rows for part in parts)
+    return SourceTotal(rows=rows, tokens=sum(part.tokens for part in parts), epochs=rows / max(1, source.rows))
+
+
+def _part(weights: dict[str, int], name: str) -> float:
+    return weights.get(name, 0) / sum(weights.values())
+
+
+def _used_up(stage: StagePlan) -> dict[str, int]:
+    """Return the sources that are in one span and not in the next, and the rows up to there."""
+    ends = list(accumulate(span.rows for span in stage.spans))
+    return {name: end for span, after, end in zip(stage.spans, stage.spans[1:], ends, strict=False)
+            for name in span.weights if name not in after.weights}
+
+
 def _stage(plan: RunPlan, stage: StagePlan) -> StageForecast:
-    counts = quota(stage.rows, stage.weights)
+    counts = rows_by_source(stage)
     tokens = {name: rows * plan.sources[name].tokens // max(1, plan.sources[name].rows)
               for name, rows in counts.items()}
     total = sum(tokens.values())
+    last = weights_at(stage.spans[-1], stage.spans[-1].rows) if stage.spans else stage.weights
     sources = {name: SourceForecast(rows=rows, tokens=tokens[name], epochs=rows / max(1, plan.sources[name].rows),
-                                    share=tokens[name] / max(1, total)) for name, rows in counts.items()}
+                                    share=tokens[name] / max(1, total), begin=_part(stage.weights, name),
+                                    end=_part(last, name)) for name, rows in counts.items()}
     return StageForecast(name=stage.name, steps=stage.steps, rows=stage.rows, tokens=total,
-                         learning_rate=stage.learning_rate, sources=sources)
+                         learning_rate=stage.learning_rate, sources=sources, used_up=_used_up(stage))

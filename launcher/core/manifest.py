@@ -10,7 +10,7 @@ from typing import Any, Literal
 from launcher.core.cursor import Cursor
 from launcher.core.divergence import Usual
 from launcher.core.document import Document, fingerprint
-from launcher.core.events import CheckpointKind
+from launcher.core.events import CheckpointKind, SourceSeen
 from launcher.core.slices import Slice
 
 
@@ -83,6 +83,8 @@ class Manifest(Document):
     """Rows of each source that the run has used so far, those of steps that were left out too."""
     skipped: tuple[int, ...] = ()
     """Steps up to this one that were left out: what the chain counts."""
+    seen: dict[str, SourceSeen] | None = None
+    """What the stage of the last step has trained on so far; None: an earlier version did not count it."""
     usual: Usual | None = None
     """What recent steps were like, by which a spike is told after a restart as it would have been without."""
     recent: tuple[dict[str, Any], ...] = ()

@@ -19,7 +19,10 @@ WINDOW = 1 << 24
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """Documents of row i: `order[row_offsets[i]:row_offsets[i + 1]]`, ascending. Rows go by their first document."""
+    """Documents of row i: `order[row_offsets[i]:row_offsets[i + 1]]`, ascending. Rows go by their first document.
+
+    Packed in order, documents stand as that says instead.
+    """
 
     row_offsets: Numbers
     order: Numbers
@@ -61,6 +64,17 @@ def _pack_window(lengths: NDArray[np.int32], capacity: int) -> Packing:
 def one_per_row(lengths: NDArray[np.integer]) -> Packing:
     """Give each document a row of its own."""
     return Packing(np.arange(len(lengths) + 1, dtype=np.int64), np.arange(len(lengths), dtype=np.int64))
+
+
+def pack_in_order(lengths: NDArray[np.integer], capacity: int, order: Numbers) -> Packing:
+    """Fill rows with documents in the given order, each row until the next document does not fit."""
+    _refuse_misfits(np.asarray(lengths, dtype=np.int32), capacity)
+    ends = np.cumsum(np.asarray(lengths, dtype=np.int64)[order])
+    offsets = [0]
+    while offsets[-1] < len(order):
+        begun = int(ends[offsets[-1] - 1]) if offsets[-1] else 0
+        offsets.append(int(np.searchsorted(ends, begun + capacity, side="right")))
+    return Packing(np.array(offsets, dtype=np.int64), order)
 
 
 class _Spaces:

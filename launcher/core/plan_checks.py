@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 from launcher.core.errors import Problem, Unplannable
-from launcher.core.mixing import quota
-from launcher.core.recipe import Recipe
+from launcher.core.mixing import rows_by_source
+from launcher.core.recipe import Recipe, Stage
 from launcher.core.run_plan import RunPlan, StagePlan
 from launcher.core.yaml_tree import FieldPath, dotted
 
@@ -17,7 +17,8 @@ Found = Iterator[tuple[FieldPath, str]]
 
 def refuse_impossible(plan: RunPlan, recipe: Recipe, where: Callable[[FieldPath], str]) -> None:
     """Raise Unplannable with everything in a plan that cannot be trained or measured."""
-    found = [*_sources(plan, recipe), *(each for stage in plan.stages for each in _stage(plan, stage))]
+    stages = zip(plan.stages, recipe.stages, strict=True)
+    found = [*_sources(plan, recipe), *(each for stage, wish in stages for each in _stage(plan, stage, wish))]
     if found:
         raise Unplannable([Problem(where(path), dotted(path), message) for path, message in found])
 
@@ -31,17 +32,31 @@ def _sources(plan: RunPlan, recipe: Recipe) -> Found:
             yield (*path, "holdout"), f"{holdout} keeps none of so few documents to evaluate; raise it or remove it"
 
 
-def _stage(plan: RunPlan, stage: StagePlan) -> Found:
-    path, total = ("stages", stage.index), sum(stage.weights.values())
+def _stage(plan: RunPlan, stage: StagePlan, wish: Stage) -> Found:
+    path = ("stages", stage.index)
     if stage.rows < plan.rows_per_step:
         yield (*path, "length"), (f"the stage has {stage.rows} rows, less than one batch of {plan.rows_per_step}; "
                                   "make the stage longer or the batch smaller")
-    for name, rows in quota(stage.rows, stage.weights).items():
-        source = plan.sources[name]
+    for name, rows in rows_by_source(stage).items():
+        source, place = plan.sources[name], (*path, *_field(wish, name))
+        who = "" if name in place else f"{name} "
         if not rows:
-            ideal = float(Fraction(stage.rows * stage.weights[name], total))
-            yield (*path, "mix", name), (f"gets {ideal:.2g} rows of the stage's {stage.rows}; give it a larger weight "
-                                         "or the stage more rows")
+            yield place, (f"{who}gets {_ideal(stage, name)} of the stage's {stage.rows}; give it a larger weight or "
+                          "the stage more rows")
         elif source.rows and rows > MOST_EPOCHS * source.rows:
-            yield (*path, "mix", name), (f"is seen {rows / source.rows:,.0f} times: {rows} rows of a source of "
-                                         f"{source.rows}; at most {MOST_EPOCHS} epochs of a stage make sense")
+            yield place, (f"{who}is seen {rows / source.rows:,.0f} times: {rows} rows of a source of {source.rows}; at "
+                          f"most {MOST_EPOCHS} epochs of a stage make sense")
+
+
+def _field(wish: Stage, name: str) -> tuple[str, ...]:
+    """Return which field of a stage brings a source in."""
+    if name in wish.mix:
+        return "mix", name
+    return ("mix_end", name) if name in wish.mixed else ("replay",)
+
+
+def _ideal(stage: StagePlan, name: str) -> str:
+    """Return how much of a row a source that gets none would have, where that is one number."""
+    if stage.spans:
+        return "no row"
+    return f"{float(Fraction(stage.rows * stage.weights[name], sum(stage.weights.values()))):.2g} rows"

@@ -4,9 +4,6 @@ Decides weights, lengths and what cannot be trained. With prepared data the plan
 from the sizes in the recipe. Which row comes when is `core.mixing`; on what machines, `core.attempt_planning`.
 """
 
-import math
-from bisect import bisect_left
-from collections import Counter
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
@@ -14,21 +11,18 @@ from typing import Any
 from launcher.core.document import fingerprint
 from launcher.core.errors import Problem, Unplannable
 from launcher.core.intervals import parse_steps
-from launcher.core.mixing import block_size, quota
+from launcher.core.mixing import SMALLEST_BLOCK, block_size
 from launcher.core.plan_checks import refuse_impossible
-from launcher.core.recipe import Length, Recipe, Stage
-from launcher.core.recipe_sources import Source
+from launcher.core.recipe import Recipe, Stage
+from launcher.core.recipe_sources import FewShot, Source
 from launcher.core.run_plan import RunPlan, SegmentPlan, SourcePlan, StagePlan
 from launcher.core.source_index import Prepared
+from launcher.core.source_limits import Limits, consumed
+from launcher.core.stage_mix import Sources, StageMix, as_written, mix_of
+from launcher.core.stage_rows import StageStarved, rows_of_stage
 from launcher.core.yaml_tree import FieldPath, dotted
 
 Where = Callable[[FieldPath], str]
-
-
-LOPSIDED = 10_000
-"""Rows from one row of a source to its next in a mix in which it hardly occurs."""
-FINEST = 10**9
-"""Parts that a whole is cut into at most when shares become whole numbers."""
 
 
 def nowhere(_: FieldPath) -> str:
@@ -41,8 +35,8 @@ def plan(recipe: Recipe, prepared: Prepared | None, ds_template: dict[str, Any],
 
     `where` tells where a field was written, for those reasons.
     """
-    sources = _exact(prepared) if prepared is not None else _estimated(recipe, where)
-    stages = _stages(recipe, sources)
+    sources = _exact(prepared, recipe) if prepared is not None else _estimated(recipe, where)
+    stages = _stages(recipe, sources, where)
     made = _run_plan(recipe, prepared, ds_template, sources, stages)
     refuse_impossible(made, recipe, where)
     return made
@@ -71,10 +65,17 @@ def rows_per_step(recipe: Recipe) -> int:
     return max(1, round(Fraction(recipe.batch.tokens or 0, recipe.sequence_length)))
 
 
-def _exact(prepared: Prepared) -> dict[str, SourcePlan]:
+def _exact(prepared: Prepared, recipe: Recipe) -> dict[str, SourcePlan]:
+    counted = _counted(recipe)
     return {name: SourcePlan(fingerprint=index.fingerprint, rows=index.train.rows, tokens=index.train.tokens,
-                             supervised_tokens=index.train.supervised_tokens, holdout_rows=index.holdout.rows)
+                             supervised_tokens=index.train.supervised_tokens, holdout_rows=index.holdout.rows,
+                             documents=index.train.documents if name in counted else None)
             for name, index in prepared.sources.items()}
+
+
+def _counted(recipe: Recipe) -> set[str]:
+    """Return the sources whose documents are counted: by weights in examples."""
+    return {name for stage in recipe.stages if (stage.weights or recipe.weights) == "examples" for name in stage.mixed}
 
 
 def _estimated(recipe: Recipe, where: Where) -> dict[str, SourcePlan]:
@@ -82,91 +83,66 @@ def _estimated(recipe: Recipe, where: Where) -> dict[str, SourcePlan]:
     if unknown:
         reason = "its size is not known; run `launcher prepare` first, or say about how large it is: tokens: 5M"
         raise Unplannable([Problem(where(path), dotted(path), reason) for path in unknown])
-    return {name: _guess(source, recipe.sequence_length) for name, source in recipe.sources.items()}
+    counted = _counted(recipe)
+    uncounted = [("sources", name) for name, source in recipe.sources.items()
+                 if name in counted and _guess_documents(source) is None]
+    if uncounted:
+        reason = ("weights count its examples, whose number is not known; run `launcher prepare` first, or say about "
+                  "how many there are: documents: 10k")
+        raise Unplannable([Problem(where(path), dotted(path), reason) for path in uncounted])
+    return {name: _guess(source, recipe.sequence_length, counted=name in counted)
+            for name, source in recipe.sources.items()}
 
 
-def _guess(source: Source, sequence_length: int) -> SourcePlan:
+def _guess(source: Source, sequence_length: int, *, counted: bool) -> SourcePlan:
     """Return the size of a source that packs into full rows and is supervised throughout."""
-    held = round((source.tokens or 0) * _as_written(source.holdout.share))
+    held = round((source.tokens or 0) * as_written(source.holdout.share))
     if source.holdout.documents or source.holdout.path:
         held = 1  # how long those documents are is not known yet: some row
     tokens = (source.tokens or 0) - held
+    if source.few_shot:
+        tokens = min(tokens, _guess_few(source, source.few_shot, tokens, sequence_length))
     return SourcePlan(fingerprint="", rows=-(-tokens // sequence_length), tokens=tokens, supervised_tokens=tokens,
-                      holdout_rows=-(-held // sequence_length))
+                      holdout_rows=-(-held // sequence_length), documents=_guess_documents(source) if counted else None)
 
 
-def _stages(recipe: Recipe, sources: Mapping[str, SourcePlan]) -> tuple[StagePlan, ...]:
+def _guess_few(source: Source, few: FewShot, tokens: int, sequence_length: int) -> int:
+    """Return the tokens of few documents: by the mean where their number is said, else as if each filled a row."""
+    if source.documents is None:
+        return few.examples * sequence_length
+    return max(1, tokens * few.examples // source.documents)
+
+
+def _guess_documents(source: Source) -> int | None:
+    return source.documents if source.few_shot is None else source.few_shot.examples
+
+
+def _stages(recipe: Recipe, sources: Sources, where: Where) -> tuple[StagePlan, ...]:
     made: list[StagePlan] = []
-    consumed: Counter[str] = Counter()
+    limits = Limits(recipe, sources)
     for number, stage in enumerate(recipe.stages):
-        weights = _weights(stage, recipe.stages[:number], sources)
-        rows = _rows(stage, weights, sources, rows_per_step(recipe))
-        before = made[-1] if made else None
-        made.append(StagePlan(
-            index=number, name=stage.name, first_step=before.last_step + 1 if before else 1,
-            steps=-(-rows // rows_per_step(recipe)), first_row=before.first_row + before.rows if before else 0,
-            rows=rows, weights=weights, block=block_size(weights), schedule=stage.schedule or recipe.schedule,
-            consumed_before={name: consumed[name] for name in sources}, optimizer=stage.optimizer or recipe.optimizer,
-            learning_rate=stage.learning_rate or recipe.learning_rate or 0.0,
-        ))
-        consumed.update(quota(rows, weights))
+        problems = [*limits.problems(made)]
+        if problems:
+            raise Unplannable([Problem(where(path), dotted(path), message) for path, message in problems])
+        mix = mix_of(stage, recipe.stages[:number], sources, recipe.weights, limits.used_up(made))
+        try:
+            made.append(_stage(recipe, stage, mix, sources, limits.left(made), made))
+        except StageStarved as starved:
+            path = ("stages", number, *starved.field)
+            raise Unplannable([Problem(where(path), dotted(path), str(starved))]) from None
     return tuple(made)
 
 
-def _weights(stage: Stage, earlier: tuple[Stage, ...], sources: Mapping[str, SourcePlan]) -> dict[str, int]:
-    """Return whole-number weights in rows, replay included.
-
-    A mix is in tokens and rows are not equally full, so each weight is divided by its source's mean tokens per row.
-    """
-    mix = {name: _as_written(weight) / mean_tokens(sources[name]) for name, weight in stage.mix.items()}
-    replay = _as_written(stage.replay)
-    past = sorted({name for other in earlier for name in other.mix}) if replay else []
-    shares = {name: (1 - replay) * weight / sum(mix.values()) for name, weight in mix.items()}
-    for name in past:
-        shares[name] = shares.get(name, Fraction(0)) + replay / len(past)
-    return _whole(shares)
-
-
-def mean_tokens(source: SourcePlan) -> Fraction:
-    """Return the mean tokens of a source's rows; 1 for a source without any, which is refused by name later."""
-    return Fraction(source.tokens, source.rows) if source.rows and source.tokens else Fraction(1)
-
-
-def _as_written(number: float) -> Fraction:
-    """Return the decimal that a person wrote, exactly: 0.1 is a tenth, not the nearest binary number."""
-    return Fraction(repr(number))
-
-
-def _whole(shares: Mapping[str, Fraction]) -> dict[str, int]:
-    """Return the shares as whole numbers: exactly where they are simple, else to a part in 10^9.
-
-    Ratios of tokens to rows multiply into integers that other readers of plan.json would round anyhow.
-    """
-    common = min(math.lcm(*(share.denominator for share in shares.values())), FINEST)
-    weights = {name: max(1, round(share * common)) for name, share in shares.items()}
-    divisor = math.gcd(*weights.values())
-    return {name: weight // divisor for name, weight in weights.items()}
-
-
-def _rows(stage: Stage, weights: Mapping[str, int], sources: Mapping[str, SourcePlan], rows_per_step: int) -> int:
-    length = stage.length
-    if length.steps is not None:
-        return length.steps * rows_per_step
-    if length.tokens is not None:
-        tokens_per_row = sum(weight * mean_tokens(sources[name]) for name, weight in weights.items())
-        rows = math.ceil(length.tokens * sum(weights.values()) / tokens_per_row)
-        return -(-rows // rows_per_step) * rows_per_step
-    return _rows_for_epochs(length, length.of or next(iter(stage.mix)), weights, sources)
-
-
-def _rows_for_epochs(length: Length, of: str, weights: Mapping[str, int], sources: Mapping[str, SourcePlan]) -> int:
-    """Return the least number of rows in which the source has its epochs; the last step may be partial."""
-    target = max(1, round(_as_written(length.epochs or 0) * sources[of].rows))
-    total, weight = sum(weights.values()), weights[of]
-    # Below the first its exact share is a whole row short, and from the last on largest remainder cannot withhold it.
-    first, last = (target - 1) * total // weight, -(-target * total // weight)
-    between = range(first, last + 1)
-    if len(between) > LOPSIDED:
-        # Nearly the least number will do here, where looking at each would take minutes.
-        return between[bisect_left(between, target, key=lambda rows: quota(rows, weights)[of])]
-    return next(rows for rows in between if quota(rows, weights)[of] >= target)
+def _stage(recipe: Recipe, stage: Stage, mix: StageMix, sources: Sources, left: Mapping[str, int],
+           made: list[StagePlan]) -> StagePlan:
+    ordered = tuple(name for name in sorted(mix.weights) if recipe.sources[name].order is not None)
+    planned = rows_of_stage(stage, mix, sources, rows_per_step(recipe), left, short_blocks=bool(ordered))
+    before = made[-1] if made else None
+    return StagePlan(
+        index=len(made), name=stage.name, first_step=before.last_step + 1 if before else 1,
+        steps=-(-planned.rows // rows_per_step(recipe)), first_row=before.first_row + before.rows if before else 0,
+        rows=planned.rows, weights=mix.weights, block=SMALLEST_BLOCK if planned.spans else block_size(mix.weights),
+        schedule=stage.schedule or recipe.schedule, consumed_before=consumed(made, sources),
+        optimizer=stage.optimizer or recipe.optimizer,
+        learning_rate=stage.learning_rate or recipe.learning_rate or 0.0, spans=planned.spans, ordered=ordered,
+    )

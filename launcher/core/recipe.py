@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from launcher.core.document import Document
 from launcher.core.quantities import Count, Share
+from launcher.core.recipe_mixing import Mix, Replay, ReplayWish, SamplingWish, StopRule, WeightUnit
 from launcher.core.recipe_running import (
     CheckpointPolicy,
     ClusterWish,
@@ -83,7 +84,7 @@ class ModelChoice(Document):
 
 
 class Length(Document):
-    """How long a stage is: exactly one of steps, tokens, and epochs of a source."""
+    """How long a stage is: exactly one of steps, tokens, epochs of a source, and until its sources are exhausted."""
 
     steps: Count | None = None
     """Optimizer steps."""
@@ -93,12 +94,15 @@ class Length(Document):
     """Passes over one source, parts of a pass included; the last step may be partial."""
     of: Name | None = None
     """The source that `epochs` counts; not needed when the mix has one source."""
+    until: StopRule | None = None
+    """first_exhausted: until one source of the mix is. all_exhausted: until each was; those that may go on begin again
+    meanwhile. A source is exhausted by its `max_epochs` or `max_tokens`, or where it has none, by an epoch here."""
 
     @model_validator(mode="after")
     def _one(self) -> "Length":
-        given = [name for name in ("steps", "tokens", "epochs") if getattr(self, name) is not None]
+        given = [name for name in ("steps", "tokens", "epochs", "until") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError("give exactly one of steps, tokens and epochs")
+            raise ValueError("give exactly one of steps, tokens, epochs and until")
         if self.of is not None and self.epochs is None:
             raise ValueError("of goes with epochs: {epochs: 2, of: SOURCE}")
         if self.steps == 0 or self.tokens == 0:
@@ -145,10 +149,19 @@ class Stage(Document):
     """Unique in the recipe."""
     length: Length
     """How long the stage is."""
-    mix: dict[Name, float]
-    """Weights of the sources, in tokens; only their proportions matter."""
-    replay: Share = 0.0
-    """Share of the stage's rows drawn evenly from all earlier stages' sources, against forgetting."""
+    mix: Mix
+    """Weights of the sources, in tokens unless `weights` says otherwise; only their proportions matter. A list of names
+    gives each the weight 1, or leaves it to `sampling`."""
+    mix_end: Mix | None = None
+    """Weights at the stage's end: they change from those of `mix` by the same amount with each row. A source that
+    stands in one of the two alone begins or ends with nothing."""
+    weights: WeightUnit | None = None
+    """What weights count, tokens or examples (documents). Default: the recipe's."""
+    sampling: SamplingWish | None = None
+    """Make the weights of the mix from the sizes of its sources: proportional, equal, or {temperature: 2, cap: 10M}."""
+    replay: ReplayWish = Replay(rows=0.0)
+    """Share drawn from all earlier stages' sources, against forgetting. A share alone (5%) is of the rows, and all
+    sources have the same part of it; {tokens: 5%} is of the tokens, and may decay and name a general set."""
     learning_rate: float | None = Field(default=None, gt=0, lt=10)
     """Peak rate. Default: the recipe's."""
     schedule: Schedule | None = None
@@ -160,10 +173,17 @@ class Stage(Document):
     def _weights(self) -> "Stage":
         if not self.mix:
             raise ValueError("mix names no source")
-        for source, weight in self.mix.items():
+        if self.mix_end is not None and not self.mix_end:
+            raise ValueError("mix_end names no source; remove it for a mix that stays")
+        for source, weight in [*self.mix.items(), *(self.mix_end or {}).items()]:
             if not 0 < weight < float("inf"):
                 raise ValueError(f"the weight of {source} is {weight:g}; it must be above 0 (or leave the source out)")
         return self
+
+    @property
+    def mixed(self) -> tuple[Name, ...]:
+        """Return the sources of the stage's own mix, at its begin or its end."""
+        return tuple({**self.mix, **(self.mix_end or {})})
 
 
 class Batch(Document):
@@ -219,6 +239,8 @@ class Recipe(Document):
     """The same for every number of workers."""
     learning_rate: float | None = Field(default=None, gt=0, lt=10)
     """Peak rate of stages that do not say their own."""
+    weights: WeightUnit = "tokens"
+    """What the weights of mixes count, in every stage that does not say its own: tokens, or examples (documents)."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Decides the order of rows, new weights and all noise."""
     schedule: Schedule = Schedule()

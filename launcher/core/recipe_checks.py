@@ -11,8 +11,9 @@ from typing import Any, cast
 from launcher.core.document import canonical
 from launcher.core.errors import Problem
 from launcher.core.intervals import parse_steps
+from launcher.core.mix_checks import mix_problems
 from launcher.core.new_models import attentions, init_problems
-from launcher.core.recipe import NAME_PATTERN, Recipe, Stage
+from launcher.core.recipe import NAME_PATTERN, Recipe
 from launcher.core.recipe_running import CheckpointPolicy
 from launcher.core.recipe_sources import Source
 from launcher.core.saving import policy_of
@@ -57,7 +58,7 @@ def check_secrets(tree: Any, where: Where, path: FieldPath = ()) -> list[Problem
 def _sources(recipe: Recipe) -> Found:
     if not recipe.sources:
         yield ("sources",), "names no source"
-    mixed = {name for stage in recipe.stages for name in stage.mix}
+    mixed = {name for stage in recipe.stages for name in (*stage.mixed, *stage.replay.general)}
     seen: dict[str, str] = {}
     for name, source in recipe.sources.items():
         path = ("sources", name)
@@ -80,6 +81,10 @@ def _one_source(source: Source, path: FieldPath) -> Found:
         yield (*path, "separator"), f"goes with format: prompt_completion, not {source.format}"
     if source.tokens == 0:
         yield (*path, "tokens"), "a source has at least 1 token"
+    if source.documents == 0:
+        yield (*path, "documents"), "a source has at least 1 document"
+    if source.max_tokens == 0:
+        yield (*path, "max_tokens"), "allows nothing of the source; raise it, or remove the source"
 
 
 def _stages(recipe: Recipe) -> Found:
@@ -93,22 +98,7 @@ def _stages(recipe: Recipe) -> Found:
         first_of.setdefault(stage.name, number)
         if stage.learning_rate is None and recipe.learning_rate is None:
             yield path, "has no learning_rate, and the recipe gives no default"
-        yield from _mix(recipe, stage, path)
-
-
-def _mix(recipe: Recipe, stage: Stage, path: FieldPath) -> Found:
-    for name in stage.mix:
-        if name not in recipe.sources:
-            yield (*path, "mix", name), f"no source has this name; {did_you_mean(name, recipe.sources)}"
-    of = stage.length.of
-    if of is not None and of not in stage.mix:
-        yield (*path, "length", "of"), f"{of} is not in the stage's mix; {did_you_mean(of, stage.mix)}"
-    if stage.length.epochs is not None and of is None and len(stage.mix) > 1:
-        yield (*path, "length"), f"say of which source the epochs are: of: {next(iter(stage.mix))}"
-    if stage.replay > 0 and path == ("stages", 0):
-        yield (*path, "replay"), "the first stage has no earlier stage to replay; remove it"
-    if stage.replay >= 1:
-        yield (*path, "replay"), "leaves no row for the stage's own mix; use less than 100%"
+        yield from mix_problems(recipe, stage, path)
 
 
 def _batch(recipe: Recipe) -> Found:

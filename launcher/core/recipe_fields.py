@@ -45,4 +45,6 @@ def _model(annotation: Any) -> type[BaseModel] | None:
 def _options(annotation: Any) -> tuple[Any, ...]:
     if get_origin(annotation) is Annotated:
         return _options(get_args(annotation)[0])
-    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    if get_origin(annotation) in (Union, UnionType):
+        return tuple(each for option in get_args(annotation) for each in _options(option))
+    return (annotation,)

@@ -61,6 +61,54 @@ HoldoutWish = Annotated[Holdout, BeforeValidator(parse_holdout), WithJsonSchema(
     "description": "a share, a number of documents, or a file", "examples": ["2%", "200", "heldout.jsonl"]})]
 
 
+class FewShot(Document):
+    """A few documents of a source, by chance, in place of all that are not held out."""
+
+    examples: int = Field(ge=1)
+    """How many: different ones, by their content."""
+    seed: int | None = Field(default=None, ge=0, lt=2**63)
+    """Decides which. Default: the recipe's."""
+
+
+class Order(Document):
+    """A curriculum: a source's documents in the order of a number, in its first epoch; later epochs are shuffled.
+
+    Rows are filled with documents in that order, so that they hold less than rows that are packed best-fit.
+    """
+
+    by: Literal["length"] | None = None
+    """length: the tokens of a document."""
+    column: str | None = None
+    """A column that holds a number in each row."""
+    direction: Literal["ascending", "descending"] = "ascending"
+    """Small numbers first, or large ones."""
+
+    @model_validator(mode="after")
+    def _one(self) -> "Order":
+        if (self.by is None) == (self.column is None):
+            raise ValueError("give exactly one of by: length and column: NAME")
+        return self
+
+
+def parse_order(value: Any) -> Any:
+    """Return what an order is made of from its fields, or from the word length."""
+    return {"by": value} if isinstance(value, str) else value
+
+
+OrderWish = Annotated[Order, BeforeValidator(parse_order), WithJsonSchema({
+    "anyOf": [{"const": "length"}, Order.model_json_schema()],
+    "examples": ["length", {"column": "difficulty", "direction": "descending"}]})]
+
+
+def parse_few_shot(value: Any) -> Any:
+    """Return what few shots are made of from a number, or from the fields."""
+    return {"examples": parse_count(value)} if isinstance(value, int | float | str) else value
+
+
+FewShotWish = Annotated[FewShot, BeforeValidator(parse_few_shot), WithJsonSchema({
+    "anyOf": [{"type": "number"}, {"type": "string"}, FewShot.model_json_schema()], "examples": [32]})]
+
+
 class Source(Document):
     """One dataset."""
 
@@ -96,8 +144,21 @@ class Source(Document):
     """Rows that cannot be read or rendered are left out and counted, up to this share of the source. Default: none."""
     max_unlearnable: Share = 0.1
     """Documents with nothing to learn are left out and counted; above this share of the source that is refused."""
+    order: OrderWish | None = None
+    """See documents in order in the first epoch: length, or {column: difficulty, direction: descending}. Default:
+    every epoch is shuffled."""
+    few_shot: FewShotWish | None = None
+    """Train on so many documents alone, chosen by chance from those that are not held out: 32, or {examples: 32, seed:
+    1}. Their choice changes with the seed, with no other source, and little with more documents in the source."""
+    max_epochs: float | None = Field(default=None, gt=0)
+    """How often the run sees the source at most, in all its stages and in replay. Then it leaves the mix, and the
+    others share its part in proportion."""
+    max_tokens: Count | None = None
+    """How many tokens of the source the run sees at most, counted by the mean of its rows; as `max_epochs`."""
     tokens: Count | None = None
     """The size, for plans in estimated grade before the data is prepared."""
+    documents: Count | None = None
+    """The number of documents, for plans in estimated grade of mixes whose weights count examples."""
 
     @property
     def paths(self) -> tuple[str, ...]:

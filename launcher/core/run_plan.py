@@ -4,7 +4,9 @@ Types only; `core.planning` makes a plan, `core.mixing` finds the rows it names.
 (`core.amending`), and fingerprints chain over stages so that a checkpoint can say which past it belongs to.
 """
 
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from launcher.core.document import Document, fingerprint
 from launcher.core.recipe import Adapter, ModelChoice, Optimizer, Schedule
@@ -13,9 +15,23 @@ from launcher.core.source_index import TokenizerFacts
 FIXED = frozenset({"seed", "model", "adapter", "tokenizer", "sequence_length", "rows_per_step", "ds_template",
                    "deterministic"})
 """Fields that hold for the whole run."""
+ADDED = frozenset({"documents", "spans", "ordered"})
+"""Fields of parts of the plan that earlier versions do not know."""
 
 
-class SourcePlan(Document):
+class _Grown(Document):
+    """A part of the plan that has more fields than in earlier versions: those that say nothing are not written.
+
+    So a recipe that uses none of them has the same plan and the same chain as when its run began.
+    """
+
+    @model_serializer(mode="wrap")
+    def _said(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = written(self)
+        return {name: value for name, value in fields.items() if value or name not in ADDED}
+
+
+class SourcePlan(_Grown):
     """What the plan counts on in one source."""
 
     fingerprint: str
@@ -24,9 +40,23 @@ class SourcePlan(Document):
     tokens: int
     supervised_tokens: int
     holdout_rows: int
+    documents: int | None = None
+    """Documents in those rows; None where no weight counts them."""
 
 
-class StagePlan(Document):
+class MixSpan(Document):
+    """Rows of a stage over which the mix is one, or changes evenly from row to row."""
+
+    rows: int
+    weights: dict[str, int]
+    """Whole-number weights in rows, at the span's first row. A source that is not among them is used up."""
+    end: dict[str, int] | None = None
+    """The weights that the mix changes to, for the same sources; None: it stays."""
+    over: int = 0
+    """Rows after which it would be there, when no source is used up before."""
+
+
+class StagePlan(_Grown):
     """A span of steps with one mix and one schedule."""
 
     index: int
@@ -40,7 +70,8 @@ class StagePlan(Document):
     rows: int
     """Rows of this stage; the last step may be partial."""
     weights: dict[str, int]
-    """Whole-number weights in rows, replay included; they sum to the denominator of each share."""
+    """Whole-number weights in rows, replay included; they sum to the denominator of each share. Where there are spans,
+    at the stage's first row."""
     block: int
     """Rows over which the shares are kept exactly."""
     consumed_before: dict[str, int]
@@ -48,6 +79,10 @@ class StagePlan(Document):
     learning_rate: float
     schedule: Schedule
     optimizer: Optimizer
+    spans: tuple[MixSpan, ...] = ()
+    """Where the mix does not stay the same: its parts, one after the other. Empty: `weights` hold throughout."""
+    ordered: tuple[str, ...] = ()
+    """Sources whose rows come as they lie in their first epoch, for a curriculum; others are always shuffled."""
 
     @property
     def last_step(self) -> int:

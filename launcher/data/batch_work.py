@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from launcher.core.errors import DataInvalid
 from launcher.core.recipe_sources import Form, LossOn, TooLong
+from launcher.core.suggestions import did_you_mean
 from launcher.data.encoding import Encoded, Encoder
 from launcher.data.holdout import document_hash
 from launcher.data.lengths import fit
@@ -47,6 +49,8 @@ class Instructions:
     limit: int
     """Tokens of the longest document."""
     too_long: TooLong
+    order_column: str | None = None
+    """The column that a curriculum goes by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,8 @@ class TokenizedBatch:
     """The first rows that cannot be used: place and problem."""
     done: int
     """As the RowBatch says."""
+    keys: np.ndarray | None
+    """What a curriculum orders documents by, where that is a column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,7 @@ class _Document:
     index: int
     hash: int
     rendered: Rendered
+    key: float
 
 
 def tokenize(instructions: Instructions, batch: RowBatch) -> TokenizedBatch:
@@ -119,7 +126,8 @@ class _Maker:
             np.array([len(part.tokens) for part in parts], np.int32),
             np.array([np.count_nonzero(part.supervised) for part in parts], np.int32),
             np.array([origin.index for origin in origins], np.int64),
-            np.array([origin.hash for origin in origins], np.uint64), dict(counts), tuple(bad), batch.done)
+            np.array([origin.hash for origin in origins], np.uint64), dict(counts), tuple(bad), batch.done,
+            None if self._instructions.order_column is None else np.array([each.key for each in origins], np.float64))
 
     def _rendered(self, batch: RowBatch, counts: Counter[str], bad: list[str]) -> Iterator[_Document]:
         for row in batch.rows():
@@ -139,7 +147,9 @@ class _Maker:
         content = self._renderer.content(columns)
         rendered = self._renderer.render(content)
         counts["empty_answers"] += has_empty_answer(content)
-        return _Document(index, document_hash(texts_of(content)), rendered)
+        column = self._instructions.order_column
+        key = 0.0 if column is None else number_in(columns, column)
+        return _Document(index, document_hash(texts_of(content)), rendered, key)
 
     def _parts(self, document: Encoded, counts: Counter[str]) -> list[Encoded]:
         limit, too_long = self._instructions.limit, self._instructions.too_long
@@ -154,6 +164,20 @@ class _Maker:
         elif longer:
             counts["truncated" if too_long == "truncate" else "split_up"] += 1
         return parts
+
+
+def number_in(columns: Mapping[str, Any], column: str) -> float:
+    """Return the number in a column, also one that is written as text. Raises ValueError if there is none."""
+    if column not in columns:
+        raise ValueError(f"order.column: no column {column!r}; {did_you_mean(column, columns)}")
+    value = columns[column]
+    try:
+        number = float(value) if isinstance(value, int | float | str) else nan
+    except ValueError:
+        number = nan
+    if not isfinite(number):
+        raise ValueError(f"order.column: {column} is {value!r:.40}, which is no number to order by")
+    return number
 
 
 def has_empty_answer(content: Content) -> bool:

@@ -5,15 +5,17 @@ preparation leaves nothing that looks finished. What is refused is `data.intake`
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from launcher.core.errors import DataInvalid
-from launcher.core.packing import one_per_row, pack
+from launcher.core.packing import Packing, one_per_row, pack, pack_in_order
 from launcher.core.source_index import SourceIndex, SplitIndex
 from launcher.data.batch_work import Instructions
 from launcher.data.documents import Selection
+from launcher.data.few_shot import few_shots
 from launcher.data.holdout import Division, divide
 from launcher.data.identity import SourceIdentity
 from launcher.data.intake import Intake
@@ -43,7 +45,7 @@ class SourceBuilder:
         self._instructions = Instructions(
             self._place, str(stored_folder(store, tokenizer)), identity.form,
             None if fields is None else tuple(fields.items()), identity.loss, self._source.separator, sequence_length,
-            self._source.too_long)
+            self._source.too_long, self._source.order.column if self._source.order else None)
 
     def build(self, workforce: Workforce, progress: Progress) -> SourceIndex:
         """Put the prepared source into the store and return its index. Raises DataInvalid at the first bad row."""
@@ -63,13 +65,15 @@ class SourceBuilder:
         def report(done: int) -> None:
             progress(self._identity.name, done, size)
 
-        yield from self._take_in(files, self._train, workforce, report)
+        yield from self._take_in(self._instructions, files, self._train, workforce, report)
         if held is not None and self._held is not None:
-            yield from self._take_in(held, self._held, workforce, lambda done: report(files.size + done))
+            # What is held out is not in order, so its file needs no column for that.
+            yield from self._take_in(replace(self._instructions, order_column=None), held, self._held, workforce,
+                                     lambda done: report(files.size + done))
 
-    def _take_in(self, files: SourceFiles, intake: Intake, workforce: Workforce,
+    def _take_in(self, instructions: Instructions, files: SourceFiles, intake: Intake, workforce: Workforce,
                  report: Callable[[int], None]) -> Iterator[np.ndarray]:
-        for batch in workforce.map(self._instructions, files.batches()):
+        for batch in workforce.map(instructions, files.batches()):
             report(batch.done)
             yield intake.take(batch)
         files.check_unchanged()
@@ -84,12 +88,29 @@ class SourceBuilder:
             kept = len(division.holdout.hashes())
             reason = self._train.why_none(kept)
             raise DataInvalid(f"{self._place}: no document is left to train on: {reason}")
-        return division
+        return self._few(division)
+
+    def _few(self, division: Division) -> Division:
+        """Return the division with few of the documents to train on, where that is wanted."""
+        if self._source.few_shot is None:
+            return division
+        try:
+            return replace(division, train=few_shots(division.train, self._source.few_shot))
+        except ValueError as error:
+            self._store.delete(tokens_key(self._fingerprint))
+            raise DataInvalid(f"{self._place}: {error}") from None
 
     def _put(self, split: Split, selection: Selection) -> SplitIndex:
-        lengths = selection.lengths()
-        packing = pack(lengths, self._limit) if self._source.packing == "best_fit" else one_per_row(lengths)
-        return put_split(self._store, self._fingerprint, split, selection, packing)
+        return put_split(self._store, self._fingerprint, split, selection, self._packed(split, selection))
+
+    def _packed(self, split: Split, selection: Selection) -> Packing:
+        lengths, order, each = selection.lengths(), self._source.order, self._source.packing == "one_per_row"
+        if order is None or split == "holdout":
+            return one_per_row(lengths) if each else pack(lengths, self._limit)
+        places = selection.ordered(descending=order.direction == "descending")
+        if each:
+            return Packing(one_per_row(lengths).row_offsets, places)
+        return pack_in_order(lengths, self._limit, places)
 
     def _index(self, division: Division, train: SplitIndex, holdout: SplitIndex) -> SourceIndex:
         intakes = [self._train] if self._held is None else [self._train, self._held]

@@ -24,6 +24,8 @@ class Documents:
     """int64: position in the source as given."""
     hashes: np.ndarray
     """uint64: of the content."""
+    keys: np.ndarray | None = None
+    """float64: what a curriculum orders them by, where that is a column."""
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -67,6 +69,16 @@ class Selection:
         """Return the hash of each document of the source that is chosen."""
         return self.documents.hashes[self.chosen & self.documents.wholes()]
 
+    def ordered(self, *, descending: bool) -> np.ndarray:
+        """Return those that are chosen in the order of their keys, or of their lengths; parts stay together."""
+        documents, starts = self.documents, np.flatnonzero(self.documents.wholes())
+        keys = documents.keys
+        if keys is None:
+            whole = np.add.reduceat(documents.lengths, starts, dtype=np.int64)
+            keys = np.repeat(whole, np.diff(np.append(starts, len(documents))))
+        chosen = keys[self.chosen]
+        return np.argsort(-chosen if descending else chosen, kind="stable")
+
     def places(self, order: np.ndarray) -> np.ndarray:
         """Return where those that are chosen, in some order, stand among all."""
         return order if self.chosen.all() else np.flatnonzero(self.chosen)[order]
@@ -76,10 +88,14 @@ class Shelf:
     """Documents as they come."""
 
     def __init__(self) -> None:
+        self._keys = array("d")
         self._lengths, self._supervised, self._indexes, self._hashes = array("i"), array("i"), array("q"), array("Q")
 
-    def add(self, lengths: np.ndarray, supervised: np.ndarray, indexes: np.ndarray, hashes: np.ndarray) -> None:
-        """Take the next documents."""
+    def add(self, lengths: np.ndarray, supervised: np.ndarray, indexes: np.ndarray, hashes: np.ndarray,
+            keys: np.ndarray | None = None) -> None:
+        """Take the next documents, all of them with keys or none."""
+        if keys is not None:
+            self._keys.frombytes(keys.tobytes())
         self._lengths.frombytes(lengths.tobytes())
         self._supervised.frombytes(supervised.tobytes())
         self._indexes.frombytes(indexes.tobytes())
@@ -88,4 +104,5 @@ class Shelf:
     def documents(self, begin: int = 0) -> Documents:
         """Return all of them, their tokens lying from `begin` on. Nothing may be added then."""
         return Documents(begin, np.frombuffer(self._lengths, np.int32), np.frombuffer(self._supervised, np.int32),
-                         np.frombuffer(self._indexes, np.int64), np.frombuffer(self._hashes, np.uint64))
+                         np.frombuffer(self._indexes, np.int64), np.frombuffer(self._hashes, np.uint64),
+                         np.frombuffer(self._keys, np.float64) if self._keys else None)

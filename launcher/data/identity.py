@@ -46,7 +46,9 @@ class SourceIdentity:
 
     def fingerprint(self, tokenizer: str, sequence_length: int) -> str:
         """Return what the prepared source is known by."""
-        chosen = self.source.model_dump(mode="json", include=CHOSEN, exclude={"holdout": {"path"}})
+        # What was prepared before there were these stays so.
+        said = CHOSEN | {name for name in ("few_shot", "order") if getattr(self.source, name) is not None}
+        chosen = self.source.model_dump(mode="json", include=said, exclude={"holdout": {"path"}})
         return fingerprint(DATA_VERSION, self.content, self.holdout_content, tokenizer, self.form, self.loss, chosen,
                            sequence_length)
 
@@ -57,7 +59,7 @@ def identify_sources(recipe: Recipe, store: Store) -> tuple[SourceIdentity, ...]
     problems: list[str] = []
     for name, source in recipe.sources.items():
         try:
-            identities.append(_identify(name, source, store))
+            identities.append(_identify(name, _with_seed(source, recipe.seed), store))
         except DataInvalid as error:
             problems.append(f"sources.{name}: {error}")
     if problems:
@@ -95,6 +97,14 @@ def chat_template(recipe: Recipe) -> str | None:
 def by_content(sources: tuple[SourceIdentity, ...]) -> list[SourceIdentity]:
     """Return sources in an order that their names and places in the recipe do not change."""
     return sorted(sources, key=lambda source: (source.content, source.form))
+
+
+def _with_seed(source: Source, seed: int) -> Source:
+    """Return a source whose few shots, if it has any, have a seed: the run's where they say none."""
+    few = source.few_shot
+    if few is None or few.seed is not None:
+        return source
+    return source.model_copy(update={"few_shot": few.model_copy(update={"seed": seed})})
 
 
 def _identify(name: str, source: Source, store: Store) -> SourceIdentity:

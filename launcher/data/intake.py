@@ -32,7 +32,7 @@ class Intake:
         self.bad = (*self.bad, *batch.bad)[:PLACES]
         self.counts.update(batch.counts)
         self.tokens += len(batch.tokens)
-        self.shelf.add(batch.lengths, batch.supervised, batch.indexes, batch.hashes)
+        self.shelf.add(batch.lengths, batch.supervised, batch.indexes, batch.hashes, batch.keys)
         return batch.tokens
 
     def check(self) -> None:

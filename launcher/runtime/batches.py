@@ -52,8 +52,14 @@ class StepRows:
     places: tuple[RowPlace, ...]
     supervised: dict[str, int]
     """Supervised tokens by source; their sum N normalises the loss."""
-    tokens: int
+    tokens_of: dict[str, int]
+    """Tokens by source, without padding."""
     rows: dict[str, int]
+
+    @property
+    def tokens(self) -> int:
+        """Return the tokens of all rows."""
+        return sum(self.tokens_of.values())
 
     @property
     def supervised_tokens(self) -> int:
@@ -86,12 +92,12 @@ class Batches:
     def _count(self, places: tuple[RowPlace, ...]) -> StepRows:
         supervised: dict[str, int] = {}
         rows: dict[str, int] = {}
-        tokens = 0
+        tokens: dict[str, int] = {}
         for place in places:
             split = self._splits[place.source]
             supervised[place.source] = supervised.get(place.source, 0) + int(split.supervised[place.index])
             rows[place.source] = rows.get(place.source, 0) + 1
-            tokens += int(split.tokens_in[place.index])
+            tokens[place.source] = tokens.get(place.source, 0) + int(split.tokens_in[place.index])
         return StepRows(places, supervised, tokens, rows)
 
     def digest(self, rows: StepRows) -> str:

@@ -18,10 +18,10 @@ from launcher.runtime.stop import StopFlag
 
 
 def source_losses(sums: Mapping[str, float], supervised: Mapping[str, int],
-                  rows: Mapping[str, int]) -> dict[str, SourceLoss]:
+                  rows: Mapping[str, int], tokens: Mapping[str, int]) -> dict[str, SourceLoss]:
     """Return the mean loss per supervised token of each source that has rows."""
     return {source: SourceLoss(loss=mean_loss(sums[source], supervised[source]), rows=rows[source],
-                               supervised_tokens=supervised[source]) for source in rows}
+                               tokens=tokens[source], supervised_tokens=supervised[source]) for source in rows}
 
 
 def mean_loss(total: float, supervised: int) -> float | None:
@@ -52,7 +52,8 @@ class Evaluator:
             if here is None:
                 return None
             everyone = self._agreement.gather(here.tolist()).sum(0).tolist()
-            losses |= source_losses(dict(zip(self._order, everyone, strict=True)), rows.supervised, rows.rows)
+            losses |= source_losses(dict(zip(self._order, everyone, strict=True)), rows.supervised, rows.rows,
+                                     rows.tokens_of)
         if self._rank == 0:
             seconds = time.perf_counter() - begun
             self._reporter.event(Evaluation(step=step, stage=stage, sources=losses, seconds=seconds))

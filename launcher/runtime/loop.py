@@ -10,7 +10,7 @@ from enum import Enum
 from math import nan
 
 from launcher.core.errors import Diverged
-from launcher.core.events import SourceLoss, StageStarted, StepDone
+from launcher.core.events import SourceLoss, StageEnded, StageStarted, StepDone
 from launcher.core.run_plan import RunPlan, StagePlan
 from launcher.core.schedule import learning_rate
 from launcher.runtime.batches import Batches, StepRows
@@ -61,6 +61,7 @@ class Loop:
         while self.step < self._plan.steps:
             stage = self._plan.stage_of(self.step + 1)
             if self.step + 1 == stage.first_step:
+                self._checkpointing.tally.begin()
                 self._tell_stage(stage)
             if self._train_step(stage):
                 return self._settle()
@@ -87,8 +88,11 @@ class Loop:
         sums = dict(zip(self._plan.sources, values[:, 1 + WORDS :].sum(0).tolist(), strict=True))
         if rank.rank == 0:
             self._tell_step(stage, rows, sums, update, time.perf_counter() - begin, skipped=skipped)
+        if update.applied:
+            self._checkpointing.tally.add(rows)
         if not skipped:
             self._refuse_divergence(self._judge.learn(step, sums, rows.supervised, update.grad_norm))
+        self._tell_end(stage)
         stopping = bool(values[:, 0].max() > 0)
         losses = self._losses_due(stage, stopping=stopping)
         stopping = stopping or losses is None
@@ -137,6 +141,12 @@ class Loop:
         if self._rank.rank == 0:
             self._reporter.event(StageStarted(stage=stage.name, step=stage.first_step, steps=stage.steps))
 
+    def _tell_end(self, stage: StagePlan) -> None:
+        """Say what a stage came to. Before its checkpoint, which tells it again where nobody heard it."""
+        seen = self._checkpointing.tally.seen
+        if self._rank.rank == 0 and self.step == stage.last_step and seen is not None:
+            self._reporter.event(StageEnded(stage=stage.name, step=self.step, sources=seen))
+
     def _tell_step(self, stage: StagePlan, rows: StepRows, sums: dict[str, float], update: Update,
                    seconds: float, *, skipped: bool) -> None:
         documents = [] if update.applied else self._batches.documents(rows)
@@ -144,7 +154,7 @@ class Loop:
         self._reporter.event(StepDone.model_validate({
             "step": self.step, "stage": stage.name, "segment": 0,
             "loss": mean_loss(sum(sums.values()), rows.supervised_tokens),
-            "sources": source_losses(sums, rows.supervised, rows.rows),
+            "sources": source_losses(sums, rows.supervised, rows.rows, rows.tokens_of),
             "learning_rate": learning_rate(stage, self.step), "grad_norm": update.grad_norm, "tokens": rows.tokens,
             "supervised_tokens": rows.supervised_tokens, "seconds": seconds,
             "world_size": self._rank.data_parallel, "applied": update.applied, "skipped": skipped,

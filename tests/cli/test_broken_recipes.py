@@ -101,7 +101,7 @@ BROKEN = {
     "everything held out": broken("5%", "100%", ":9:41: sources.chat.holdout: keeps every document"),
     "weight of zero": broken("chat: 2}", "chat: 0}", ":15:5: stages.1: the weight of chat is 0"),
     "empty mix": broken("mix: {maths: 1}", "mix: {}", ":11:5: stages.0: mix names no source"),
-    "mix as a list": broken("mix: {maths: 1}", "mix: [maths]", ":13:10: stages.0.mix: expected fields, not a list"),
+    "mix as a text": broken("mix: {maths: 1}", "mix: maths", ":13:10: stages.0.mix: expected fields, not 'maths'"),
     "precision": broken("fp32", "fp8", ":5:14: model.precision: expected 'fp32' or 'bf16', not 'fp8'"),
     "flash attention in fp32": broken("precision: fp32", "precision: fp32\n  attention: flash_attention_2",
                                       ":6:3: model.attention: flash_attention_2 does not compute in fp32"),

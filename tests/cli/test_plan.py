@@ -28,7 +28,17 @@ def test_a_plan_says_its_grade_and_fits_80_columns(launch):
     said = launch("plan", "cardiology")
     assert "estimated plan" in said and "8.03B parameters" in said and "next     launcher run cardiology" in said
     assert max(len(line) for line in said.splitlines()) <= 80
-    assert [line.split()[0] for line in said.splitlines() if "medicine" in line] == ["medicine"] * 3
+    assert [line.split()[0] for line in said.splitlines() if "medicine" in line] == ["medicine"] * 4
+
+
+def test_a_plan_shows_mixes_that_change_limits_and_the_run_as_a_whole(launch):
+    said = launch("plan", "gradually", "--set", "stages.0.length={tokens: 190M}", "--set",
+                  "stages.1.mix=[medicine, chat]")
+    assert max(len(line) for line in said.splitlines()) <= 80
+    assert "in all" in said and "mix      turning goes from first to last row: chat 85.5% to " in said
+    assert "limits   in turning, of 23,296 rows, are used up: protocols after " in said
+    (medicine,) = [line.split() for line in said.split("in all")[1].splitlines() if line.split()[:1] == ["medicine"]]
+    assert medicine[-1] == "3.00", "its max_epochs over the whole run"
 
 
 def test_json_is_the_plan_with_what_it_comes_to(launch):

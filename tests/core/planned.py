@@ -18,14 +18,14 @@ def recipe(sources, stages, **more) -> Recipe:
 
 
 def prepared(sizes, holdout=0) -> Prepared:
-    """Return what preparation might have found: rows, or (rows, tokens), of each source."""
+    """Return what preparation might have found: rows, (rows, tokens) or (rows, tokens, documents), of each source."""
     facts = TokenizerFacts(fingerprint="t", vocab_size=300, bos=None, eos=1, pad=None, chat_template=False)
     return Prepared(tokenizer=facts, sources={name: _index(name, size, holdout) for name, size in sizes.items()})
 
 
 def _index(name, size, holdout):
-    rows, tokens = size if isinstance(size, tuple) else (size, size * 100)
-    train = SplitIndex(rows=rows, documents=rows, tokens=tokens, supervised_tokens=tokens // 2)
+    rows, tokens, documents = (*size, size[0])[:3] if isinstance(size, tuple) else (size, size * 100, size)
+    train = SplitIndex(rows=rows, documents=documents, tokens=tokens, supervised_tokens=tokens // 2)
     held = SplitIndex(rows=holdout, documents=holdout, tokens=holdout * 100, supervised_tokens=holdout * 50)
     return SourceIndex(source=name, fingerprint=f"f-{name}", sequence_length=100, train=train, holdout=held, read=rows)
 

@@ -53,7 +53,7 @@ class Told:
 
 def evaluator(ranks: Ranks, engine: Engine, told: Told, *, asked: bool = False) -> Evaluator:
     batch = SimpleNamespace(input_ids=torch.zeros(1, 1))
-    rows = SimpleNamespace(supervised={"sums": 6}, rows={"sums": 2 * BATCHES})
+    rows = SimpleNamespace(supervised={"sums": 6}, rows={"sums": 2 * BATCHES}, tokens_of={"sums": 60})
     holdouts: Any = SimpleNamespace(all_rows=lambda _source: rows, of_rank=lambda *_: [batch] * BATCHES)
     stop: Any = SimpleNamespace(requested=lambda: asked)
     agreement, one, reporter = ranks, engine, told
@@ -79,6 +79,7 @@ class Saves:
 
     def __init__(self) -> None:
         self.judge = SimpleNamespace(skips=lambda _step: True)
+        self.tally = SimpleNamespace(begin=lambda: None, seen=None)
         self.steps: list[tuple[int, bool, bool]] = []
 
     def word(self) -> list[float]:
@@ -95,7 +96,7 @@ def loop_of(steps: int, done: int, measured: Callable[[int], bool], *, stop: boo
     """Return a loop over a stage whose steps are all left out; evaluation is due at its end and may be abandoned."""
     stage = SimpleNamespace(name="one", first_step=1, last_step=steps, steps=steps)
     plan = SimpleNamespace(steps=steps, evaluate_every=None, sources={"sums": None}, stage_of=lambda _step: stage)
-    rows, saves = SimpleNamespace(rows={}, supervised_tokens=1), Saves()
+    rows, saves = SimpleNamespace(rows={}, tokens_of={}, supervised_tokens=1), Saves()
     holdouts = SimpleNamespace(sources=["sums"], run=lambda step, _stage: {"sums": 1} if measured(step) else None)
     flag = SimpleNamespace(requested=lambda: stop)
     parts: list[Any] = [plan, Rank(1, 2, 1), SimpleNamespace(), SimpleNamespace(step_rows=lambda _step: rows),

@@ -22,6 +22,7 @@ from launcher.runtime.checkpoint.saver import Saved, Saver
 from launcher.runtime.checkpoint.state import EngineState
 from launcher.runtime.judge import Judge
 from launcher.runtime.reporter import Reporter
+from launcher.runtime.tally import Tally
 
 WORDS = 3
 """Numbers that a rank says about checkpoints in each step's exchange."""
@@ -38,6 +39,8 @@ class Checkpointing:
         self.judge = judge
         """Asked for what a checkpoint says of the steps before it; the loop tells it of each."""
         self._policy, self._parent, self._reporter = policy, parent, reporter
+        self.tally = Tally(plan, parent)
+        """Told by the loop of each step that changed something."""
         self._consumed = Counter(parent.consumed if parent else dict.fromkeys(plan.sources, 0))
         self._best = parent.best_loss if parent else None
         self._base = base
@@ -115,7 +118,7 @@ class Checkpointing:
             run=plan.name, chain=plan.chain(step), attempt=self._attempt.attempt, step=step, kind=kind,
             parent=self._parent.step if self._parent else None, cursor=cursor_after(plan, step),
             skipped=tuple(number for number in plan.skipped_steps if number <= step), usual=self.judge.usual,
-            consumed=dict(self._consumed), best_loss=self._best, recent=self._reporter.recent(),
+            consumed=dict(self._consumed), seen=self.tally.seen, best_loss=self._best, recent=self._reporter.recent(),
             optimizer_step=self._state.updates, world_size=self._attempt.world_size,
             zero_stage=self._attempt.ds_config["zero_optimization"]["stage"], precision=plan.model.precision,
             committed_at=0.0, versions=self._versions,
