@@ -69,7 +69,7 @@ def _network(jobs: list[Job]) -> Iterator[str]:
     if interfaces:
         yield f"# Nodes reach each other over {', '.join(sorted(interfaces))}; launcher finds that out by itself."
     if len(interfaces) == 1:
-        # NCCL takes names by their beginning unless told otherwise.
+        yield "# NCCL takes names by their beginning; the second = asks for exactly this one."
         yield f"#NCCL_SOCKET_IFNAME=={interfaces.pop()}"
 
 

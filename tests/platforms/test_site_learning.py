@@ -28,6 +28,7 @@ def test_what_worked_is_set_and_what_is_good_to_know_is_told() -> None:
     assert settings(text) == {"LAUNCHER_PYTHON": f"'{PYTHON}'", "LAUNCHER_CACHE": "/shared/cache",
                               "SBATCH_PARTITION": "long", "SBATCH_ACCOUNT": "heart", "SBATCH_SIGNAL": "B:USR1@180"}
     assert "preemption REQUEUE, grace 60 s" in text and "over ib0" in text and "30 s between SIGTERM" in text
+    assert "the second = asks for exactly this one.\n#NCCL_SOCKET_IFNAME==ib0\n" in text
 
 
 def test_a_slow_shared_folder_asks_for_an_earlier_warning_and_a_cache_that_is_not_shared_is_not_set() -> None:
