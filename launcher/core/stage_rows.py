@@ -64,9 +64,10 @@ def _covered(rows: int, spans: tuple[MixSpan, ...]) -> StageRows:
         counts = counts_over(spans, there)
         told = ", ".join(f"{count:,} of {name}" for name, count in counts.items())
         wanted = f"{rows:,} rows" if rows < ENDLESS else "more rows than there are"
-        raise StageStarved(("length",), (
-            f"the stage wants {wanted}, and the limits of its sources leave {there:,}: {told}; raise max_epochs "
-            "or max_tokens of one, or train on what is left: length: {until: all_exhausted}"))
+        instead = "make the stage shorter" if any(span.end for span in spans) else (
+            "train on what is left: length: {until: all_exhausted}")
+        raise StageStarved(("length",), (f"the stage wants {wanted}, and the limits of its sources leave {there:,}: "
+                                         f"{told}; raise max_epochs or max_tokens of one, or {instead}"))
     made: list[MixSpan] = []
     for span in spans:
         here = min(rows - sum(each.rows for each in made), span.rows)
