@@ -19,12 +19,14 @@ from launcher.core.attempt_planning import choose_micro_batch, plan_attempt
 from launcher.core.cluster_spec import parse_cluster
 from launcher.core.errors import LauncherError
 from launcher.core.forecast import Forecast, Waste, forecast, waste
+from launcher.core.needs import UTILISATION, Needs, needs
 from launcher.core.not_yet import not_yet
 from launcher.core.planning import plan
 from launcher.core.recipe import Recipe
 from launcher.core.recipe_running import ClusterWish
 from launcher.core.run_plan import RunPlan
 from launcher.core.source_index import Prepared
+from launcher.report.words import duration, size
 from launcher.storage.recipes import LoadedRecipe, load_recipe
 
 
@@ -116,9 +118,11 @@ def _facts(made: RunPlan) -> ModelFacts | None:
 
 
 def _as_json(made: RunPlan, comes_to: Forecast, facts: ModelFacts | None, lost: Waste | None) -> dict[str, Any]:
+    least = needs(made, facts, lost.world_size) if facts and lost else None
     return {
         **made.model_dump(mode="json"), "chain": made.chain(), "forecast": comes_to.model_dump(mode="json"),
         "parameters": facts.parameters if facts else None, "cluster": lost.model_dump(mode="json") if lost else None,
+        "needs": least.model_dump(mode="json") if least else None,
     }
 
 
@@ -134,6 +138,8 @@ def _print(made: RunPlan, comes_to: Forecast, facts: ModelFacts | None, lost: Wa
                   f"{short(made.rows_per_step * made.sequence_length)} tokens a step at most")
     if lost:
         console.print(_cluster_line(lost))
+    if facts and lost and (least := needs(made, facts, lost.world_size)):
+        console.print(_needs_lines(least, lost.world_size))
     console.print(plan_table(comes_to))
     for line in mix_lines(comes_to):
         console.print(line)
@@ -148,6 +154,13 @@ def _model_lines(made: RunPlan, facts: ModelFacts | None) -> str:
         return line
     count = facts.adapter_parameters(made.adapter) if facts else None
     return f"{line}\nadapter  LoRA of rank {made.adapter.rank}" + (f", {short(count)} parameters" if count else "")
+
+
+def _needs_lines(least: Needs, workers: int) -> str:
+    away = f"\n         and {size(least.host_bytes)} of its host" if least.host_bytes else ""
+    return (f"memory   {size(least.worker_bytes)} a worker for weights, gradients, optimizer; activations besides"
+            f"{away}\ncompute  {least.flops:.1e} FLOPs: {least.h100_hours:.2g} H100 hours at {UTILISATION:.0%} of peak, "
+            f"{duration(3600.0 * least.h100_hours / workers)} on {workers}")
 
 
 def _cluster_line(lost: Waste) -> str:
