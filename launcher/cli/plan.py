@@ -159,8 +159,8 @@ def _model_lines(made: RunPlan, facts: ModelFacts | None) -> str:
 def _needs_lines(least: Needs, workers: int) -> str:
     away = f"\n         and {size(least.host_bytes)} of its host" if least.host_bytes else ""
     return (f"memory   {size(least.worker_bytes)} a worker for weights, gradients, optimizer; activations besides"
-            f"{away}\ncompute  {least.flops:.1e} FLOPs: {least.h100_hours:.2g} H100 hours at {UTILISATION:.0%} of peak, "
-            f"{duration(3600.0 * least.h100_hours / workers)} on {workers}")
+            f"{away}\ncompute  {least.flops:.1e} FLOPs: {least.h100_hours:.2g} H100 hours at {UTILISATION:.0%} of peak,"
+            f" {duration(3600.0 * least.h100_hours / workers)} on {workers}")
 
 
 def _cluster_line(lost: Waste) -> str:
