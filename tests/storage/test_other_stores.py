@@ -22,7 +22,7 @@ def scratch(tmp_path, monkeypatch):
     monkeypatch.setenv("LAUNCHER_SCRATCH", str(tmp_path / "scratch"))
 
 
-@pytest.fixture(params=["gs", "az"])
+@pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.slow) for kind in ("gs", "az")])
 def kind(request):
     return request.param
 

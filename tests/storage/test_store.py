@@ -19,7 +19,8 @@ SMALL_PARTS = Settings(part_bytes=PART)
 BUCKETS = {"s3": "bucket", "gs": "gs_bucket", "az": "az_bucket"}
 
 
-@pytest.fixture(params=["local", "memory", *BUCKETS])
+@pytest.fixture(params=["local", "memory", "s3", *(
+    pytest.param(kind, marks=pytest.mark.slow) for kind in ("gs", "az"))])
 def store(request, tmp_path, monkeypatch):
     monkeypatch.setenv("LAUNCHER_SCRATCH", str(tmp_path / "scratch"))
     if request.param == "local":
