@@ -13,6 +13,7 @@ from pathlib import Path
 from launcher.core.errors import RecipeInvalid, UserError
 from launcher.platforms.ray_jobs_inside import inside
 from launcher.platforms.ray_jobs_request import STOP_WAIT
+from launcher.platforms.slurm_environment import NODES_MAY_COME
 from launcher.storage.jobs import job_record
 from launcher.storage.recipes import LoadedRecipe
 from launcher.storage.run_dir import RunDir
@@ -38,6 +39,12 @@ def joined_address(address: str | None, tell: Tell, environment: Mapping[str, st
         tell(f"`ray job stop` gives this job {job.stop_wait_s} s to save and leave; {STOP_WAIT} in the env_vars of its "
              "runtime environment gives it more, and `launcher stop` needs none")
     return job.address
+
+
+def nodes_may_come(attempt: int, environment: Mapping[str, str]) -> bool:
+    """Return whether nodes of a cluster that are missing when a run begins are waited for: one that has worked before
+    has lost them, a job of Ray may begin before they have come, and one of Slurm had them and is queued again."""
+    return attempt > 1 or inside(environment) is not None or NODES_MAY_COME in environment
 
 
 def outside_package(shown: str, tell: Tell, environment: Mapping[str, str] = os.environ) -> str:

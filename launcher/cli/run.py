@@ -19,7 +19,7 @@ from rich.console import Console
 
 from launcher.cli.find_run import find_run
 from launcher.cli.holding import heeding, holding
-from launcher.cli.in_ray_job import joined_address, outside_package, require_data, require_meant
+from launcher.cli.in_ray_job import joined_address, nodes_may_come, outside_package, require_data, require_meant
 from launcher.cli.preparing import data_of, data_of_run
 from launcher.cli.watch import leaving_on_signals, relaying, watch
 from launcher.core.attempt import Cluster
@@ -38,7 +38,6 @@ from launcher.orchestration.ray_address import require_answer
 from launcher.orchestration.requests import Go
 from launcher.orchestration.supervisor import Mode, Supervisor
 from launcher.platforms.local import local_cluster
-from launcher.platforms.ray_jobs_inside import inside
 from launcher.storage.growing import adopt
 from launcher.storage.lock import Lease, refuse_held
 from launcher.storage.orphan_grace import orphan_grace_s
@@ -170,8 +169,7 @@ class Launch:
             attempt = next_attempt(self.run)
             placed = cluster and plan_attempt(made, wish, cluster, attempt=attempt, device=device, resume=None,
                                               micro_batch=self.recipe.micro_batch)
-        # A run that has worked before lost its nodes, and a job of Ray may begin before its cluster's nodes have come.
-        may_come = cluster is None and (attempt > 1 or inside(os.environ) is not None)
+        may_come = cluster is None and nodes_may_come(attempt, os.environ)
         return Go(run_dir=self.run.url, cache=cache.url, plan=made, attempt=attempt, placed=placed, wish=wish,
                   nodes_may_come=may_come, micro_batch=self.recipe.micro_batch, checkpoint=self.recipe.checkpoint,
                   divergence=self.recipe.divergence, out_of_memory=self.recipe.out_of_memory, typed=self.typed,

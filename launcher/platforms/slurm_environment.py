@@ -1,4 +1,5 @@
-"""What Slurm says in the environment of a job and of its tasks: the one table of its names. Pure.
+"""What Slurm says in the environment of a job and of its tasks, and a job in its controller's: the one table of names.
+Pure.
 
 Numbers come from the allocation and never from the host, of which a job may have a small part.
 """
@@ -17,6 +18,9 @@ CORES, GPUS = "SLURM_JOB_CPUS_PER_NODE", "SLURM_GPUS_ON_NODE"
 MEMORY, MEMORY_OF_A_CORE = "SLURM_MEM_PER_NODE", "SLURM_MEM_PER_CPU"
 ALL_GPUS, GPUS_PER_NODE = "SLURM_GPUS", "SLURM_GPUS_PER_NODE"
 """What was asked for, with --gpus for the whole job, or for each node."""
+NODES_MAY_COME = "LAUNCHER_NODES_MAY_COME"
+"""Said to the controller of a job: it had all its nodes, so one that is missing is lost, and nobody asked for too many.
+"""
 _MIB = 2**20
 
 

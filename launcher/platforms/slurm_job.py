@@ -21,7 +21,7 @@ from launcher.platforms.slurm_admission import admit
 from launcher.platforms.slurm_client import host_names, requeue, show_job, sound_nodes
 from launcher.platforms.slurm_command import Asked, run_command
 from launcher.platforms.slurm_container import container, mounted
-from launcher.platforms.slurm_environment import Allocation, end_of, start_of, too_few_cores
+from launcher.platforms.slurm_environment import NODES_MAY_COME, Allocation, end_of, start_of, too_few_cores
 from launcher.platforms.slurm_following import Follower
 from launcher.platforms.slurm_log import say, trouble
 from launcher.platforms.slurm_notices import Messenger, Notices
@@ -127,7 +127,8 @@ class Job:
         messenger = Messenger(self._run, time.time())
         command = run_command(self._wanted, f"{orders.address}:{orders.port}", self._job.nodes,
                               self._where.python)
-        environment = ray_environment(os.environ, self._job.job, 0) | {"PYTHONUNBUFFERED": "1"}
+        environment = ray_environment(os.environ, self._job.job, 0) | {
+            "PYTHONUNBUFFERED": "1", NODES_MAY_COME: "1"}
         step = start_controller(controller_command(names[0], command, self._where), environment)
         while (code := step.poll()) is None and not self._notices.over():
             self._follower.look(self._job.handle, names)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from launcher.cli.in_ray_job import joined_address, outside_package, require_data, require_meant
+from launcher.cli.in_ray_job import joined_address, nodes_may_come, outside_package, require_data, require_meant
 from launcher.cli.run import RunOptions, run
 from launcher.cli.starting import run_dir_of
 from launcher.core.errors import PlatformError, RecipeInvalid, UserError
 from launcher.orchestration.ray_address import parse_address
+from launcher.platforms.slurm_environment import NODES_MAY_COME
 from launcher.storage.jobs import JobRecord, reserve
 from launcher.storage.recipes import load_recipe
 from launcher.storage.run_dir import RunDir
@@ -30,6 +31,12 @@ def test_a_run_joins_the_cluster_of_its_job_and_says_so_in_one_line(said):
     environment = job(RAY_JOB_STOP_WAIT_TIME_S="60")
     assert joined_address(said, told.append, environment) == "10.0.0.1:6379"
     assert told == ["this is job chat.a001 of Ray: the run joins its cluster at 10.0.0.1:6379"]
+
+
+@pytest.mark.parametrize(("attempt", "environment", "waits"), [
+    (1, {}, False), (2, {}, True), (1, job(), True), (1, {NODES_MAY_COME: "1"}, True)])
+def test_missing_nodes_are_waited_for_where_they_were_there_or_may_not_have_come_yet(attempt, environment, waits):
+    assert nodes_may_come(attempt, environment) is waits
 
 
 def test_where_stopping_the_job_gives_no_time_to_save_it_is_told():
