@@ -2,8 +2,8 @@
 
 Lines on its input: `add` brings another node, `kill` ends the newest one's raylet, `kill oldest` that of the oldest but
 the head, `lose oldest` everything that runs on that one at once, as a loss of power does, `drain` announces that the
-newest will go, `hold` takes every CPU until `free`. With `OWN_SCRATCH` in the environment each node has a folder of its
-own below it for what it keeps on its disk.
+newest will go, `settle` waits until the cluster knows what is gone, `hold` takes every CPU until `free`. With
+`OWN_SCRATCH` in the environment each node has a folder of its own below it for what it keeps on its disk.
 """
 
 import os
@@ -80,6 +80,8 @@ if __name__ == "__main__":
             cluster.remove_node(nodes.pop(), allow_graceful=False)
         elif line.strip() == "kill oldest":
             cluster.remove_node(nodes.pop(0), allow_graceful=False)
+        elif line.strip() == "settle":
+            cluster.wait_for_nodes()
         elif line.strip() == "lose oldest":
             lose(cluster, nodes.pop(0))
         elif line.strip() == "hold":

@@ -97,6 +97,7 @@ def test_nodes_that_are_still_to_come_are_waited_for_where_they_may(scene, other
         assert scene.play(plan_of(("one", 100000)), come) == 75
     finally:
         others.say("kill")
+        others.say("settle")
     assert world_sizes(scene) == [3]
     assert "3 nodes are needed and 2 present" in scene.events("failure")[0]["message"]
     assert {event["decision"] for event in scene.events("decision")} == {"restart"}
