@@ -73,7 +73,7 @@ def test_the_summary_tells_those_that_left_from_those_that_were_killed():
     assert (told["trials"], told["runs"], told["wrong"], told["killed when their time was over"]) == (3, 2, 1, 1)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.timeout(300)
 def test_a_run_that_is_stopped_again_and_again_ends_as_if_it_had_not_been(tmp_path: Path, monkeypatch):
     for name, value in environment().items():

@@ -141,7 +141,9 @@ def test_a_run_begins_under_slurm_goes_on_elsewhere_and_ends_under_slurm_bit_for
 
     here = site.begin_elsewhere("resume", url, "--workers", "2")
     try:
-        site.await_steps(PRINTED)
+        # Not by what is printed: what the attempt before did unheard is, too.
+        awaited(lambda: any(event["attempt"] == 2 and not event.get("recovered") for event in events(run, "step")),
+                "a step of its own", PATIENCE_S)
         here.terminate()
         here.wait(120)
     finally:

@@ -85,9 +85,9 @@ ROUTES = {"fp32": ((1, 1, 2), (2, 2, 2), (1, 3, 2), (3, 2, 3)), "bf16": ((1, 3, 
 """Saved under one stage on two ranks, loaded under another on so many."""
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", [pytest.param("fp32", marks=pytest.mark.slow),
+                                       pytest.param("bf16", marks=pytest.mark.campaign)])
 def test_a_checkpoint_of_one_zero_stage_goes_on_under_another(tmp_path: Path, precision: str) -> None:
     plan = three_stages(tmp_path, precision=precision, dropout=0.0)
     whole = {stage: train(tmp_path, tmp_path / f"whole{stage}", plan, 2, stage=stage)
