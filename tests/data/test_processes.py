@@ -73,6 +73,7 @@ def workers(of=None):
     return [each for each in found if b"spawn_main" in Path(f"/proc/{each.pid}/cmdline").read_bytes()]
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_told_in_one_message(recipe, tmp_path):
     seen: list[ProcessId] = []
 
@@ -129,6 +130,7 @@ def gone(processes, within_s=10.0):
     return not any(process.alive() for process in processes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_no_worker_outlives_its_parent(start, tmp_path, number):
     process = start(tmp_path / "cache")
@@ -141,6 +143,7 @@ def test_no_worker_outlives_its_parent(start, tmp_path, number):
     assert process.stderr.read().count("Traceback") == (number == signal.SIGINT)  # the command line makes it a message
 
 
+@pytest.mark.slow
 def test_two_at_once_do_the_work_once(start, tmp_path):
     first, second = (start(tmp_path / "cache", processes=1) for _ in range(2))
     told = [process.communicate(timeout=100)[0] for process in (first, second)]
@@ -187,6 +190,7 @@ def test_the_usual_number_of_processes():
     assert usual_processes(10**12) == min(8, len(os.sched_getaffinity(0)))
 
 
+@pytest.mark.slow
 def test_preparing_again_takes_less_than_two_seconds(recipe, tmp_path):
     stage = {"name": "only", "length": {"steps": 1}, "mix": {"prompts": 1, "talk": 1}, "learning_rate": 1e-3}
     text = recipe.model_dump(mode="json", include={"name", "sequence_length", "sources", "model"}, exclude_unset=True)
