@@ -13,7 +13,7 @@ from launcher.platforms.slurm_client import show_job
 from launcher.platforms.slurm_command import Asked, asked
 from launcher.platforms.slurm_environment import JOB, Allocation, allocation, refuse_uneven_gpus, submitted
 from launcher.platforms.slurm_log import say, write_on_in
-from launcher.platforms.slurm_told import told_by
+from launcher.platforms.slurm_told import Event, told_by
 from launcher.platforms.slurm_verdict import VANISHED, needless, vanished_attempts, why_needless
 from launcher.storage.jobs import job_record, record_began
 from launcher.storage.journal import read_journal
@@ -42,11 +42,13 @@ def admit(arguments: Sequence[str] | None = None) -> Admitted | int:
     # Of a run in an object store the folder is this node's own: the log that sbatch has made must do.
     if job.task is not None and not run.remote:
         write_on_in(run, job.handle, job.task)
-    if (code := _needless(wanted, submitted(shown))) is not None:
+    # Once for both questions: in an object store it is fetched, and may be long.
+    events = list(read_journal(run))
+    if (code := _needless(events, wanted, submitted(shown))) is not None:
         return code
     if _stopped(job, wanted, shown):
         return YIELDED
-    if _in_vain(job, wanted):
+    if _in_vain(events, job, wanted):
         return INFRASTRUCTURE
     # Before Ray is started on all nodes for nothing; whoever comes at the same moment is refused by the controller.
     refuse_held(run, say)
@@ -62,9 +64,9 @@ def _shown(job: str | None) -> dict[str, str]:
         return {}
 
 
-def _needless(wanted: Asked, submit_time: float | None) -> int | None:
+def _needless(events: Sequence[Event], wanted: Asked, submit_time: float | None) -> int | None:
     """Return with which code to leave because nobody is needed any more; None if there is something to do."""
-    end = told_by(read_journal(RunDir(wanted.run_dir))).end
+    end = told_by(events).end
     code = needless(end, submit_time)
     if end is not None and code is not None:
         say(f"{wanted.run_dir} {why_needless(end)}")
@@ -84,11 +86,11 @@ def _stopped(job: Allocation, wanted: Asked, shown: Mapping[str, str]) -> bool:
     return True
 
 
-def _in_vain(job: Allocation, wanted: Asked) -> bool:
+def _in_vain(events: Sequence[Event], job: Allocation, wanted: Asked) -> bool:
     """Return whether this job was queued again and again and nothing came of it: somebody has to look at it."""
-    run = RunDir(wanted.run_dir)
-    record = job_record(run, job.handle)
-    if record is None or vanished_attempts(list(read_journal(run)), record.time) < VANISHED:
+    record = job_record(RunDir(wanted.run_dir), job.handle)
+    # A preemption before anything could be saved leaves no word in the journal either, but the job itself saw it.
+    if record is None or min(record.unseen_ends, vanished_attempts(events, record.time)) < VANISHED:
         return False
     say(f"{VANISHED} attempts in a row went without a word and saved nothing new, so the job leaves. Does the run "
         f"take its nodes along (memory)? `launcher logs {wanted.run_dir}` shows last words; submit again to go on")

@@ -29,7 +29,7 @@ from launcher.platforms.slurm_ray import Orders, ray_environment
 from launcher.platforms.slurm_steps import CLOSE_S, POLL_S, NodesStep, clear, controller_command, end, start_controller
 from launcher.platforms.slurm_taking import taken
 from launcher.platforms.slurm_verdict import FRUITLESS, Verdict, exit_code, fruitless_allocations, preempted, verdict
-from launcher.storage.jobs import job_record, record_began, record_failed_start, record_started
+from launcher.storage.jobs import job_record, record_began, record_ends, record_failed_start, record_started
 from launcher.storage.journal import read_journal
 from launcher.storage.lock import token_of
 from launcher.storage.orphan_grace import orphan_grace_s
@@ -155,6 +155,8 @@ class Job:
 
     def _conclude(self, code: int) -> int:
         """Do what follows from the controller's exit code; return the batch script's."""
+        with suppress(OSError):
+            record_ends(self._run, self._job.handle)
         fruitless, stop_asked = self._told_by_files() if code == YIELDED else (0, False)
         decided = verdict(code, self._state(), stop_asked=stop_asked, fruitless=fruitless)
         if decided == "requeue":

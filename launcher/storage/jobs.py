@@ -34,6 +34,8 @@ class JobRecord(Document):
     """Whether somebody asked it to stop for good, since its last allocation began."""
     failed_starts: int = 0
     """Allocations in a row in which its Ray did not come up."""
+    unseen_ends: int = 0
+    """Allocations in a row whose end the job itself has not lived to see, the present one among them."""
     platform: Platform = "slurm"
     address: str = ""
     """Of Ray: the URL of the dashboard that takes questions about the job."""
@@ -66,7 +68,8 @@ def record_began(run: RunDir, job: str, time: float, *, allocations: int, folder
     """Record that an allocation of a job of Slurm begins, its first or a later one."""
     before = job_record(run, job)
     record = JobRecord(job=job, time=before.time if before else time, began=allocations, folder=folder,
-                       failed_starts=before.failed_starts if before else 0)
+                       failed_starts=before.failed_starts if before else 0,
+                       unseen_ends=(before.unseen_ends if before else 0) + 1)
     run.store.put(_key(job), record.to_json().encode())
 
 
@@ -85,6 +88,13 @@ def record_started(run: RunDir, job: str) -> None:
     record = job_record(run, job)
     if record is not None and record.failed_starts:
         run.store.put(_key(job), record.model_copy(update={"failed_starts": 0}).to_json().encode())
+
+
+def record_ends(run: RunDir, job: str) -> None:
+    """Record that a job of Slurm sees its allocation's end come."""
+    record = job_record(run, job)
+    if record is not None:
+        run.store.put(_key(job), record.model_copy(update={"unseen_ends": 0}).to_json().encode())
 
 
 def record_stopped(run: RunDir, record: JobRecord) -> None:

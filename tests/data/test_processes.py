@@ -131,7 +131,7 @@ def gone(processes, within_s=10.0):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_no_worker_outlives_its_parent(start, tmp_path, number):
     process = start(tmp_path / "cache")
     assert process.stdout.readline().startswith("prompts ")

@@ -8,12 +8,13 @@ import pytest
 
 from launcher.core.recipe_running import ClusterWish
 from launcher.platforms import slurm_admission
-from launcher.platforms.slurm_admission import _stopped
+from launcher.platforms.slurm_admission import _in_vain, _stopped
 from launcher.platforms.slurm_command import Asked
 from launcher.platforms.slurm_environment import Allocation
 from launcher.platforms.slurm_job import main
 from launcher.platforms.slurm_notices import Notices
-from launcher.storage.jobs import job_record, record_began, record_stopped
+from launcher.platforms.slurm_verdict import VANISHED
+from launcher.storage.jobs import job_record, record_began, record_ends, record_stopped
 from launcher.storage.run_dir import RunDir
 
 
@@ -37,6 +38,21 @@ def test_a_job_that_was_queued_again_under_a_stop_leaves_once(tmp_path: Path) ->
     record_stopped(run, record)
     assert _stopped(again, wanted, {})
     assert not _stopped(again, wanted, {}), "whoever has Slurm queue it once more means it"
+
+
+def test_a_job_whose_allocations_vanish_leaves_and_one_that_is_preempted_before_it_saves_goes_on(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = RunDir(tmp_path)
+    wanted = Asked("x.yaml", str(tmp_path), (), None, None, ClusterWish())
+    again = Allocation(42, 1, "node1", "42", None, restarts=1)
+    events = [{"event": "attempt_started", "time": 10.0 + number} for number in range(VANISHED)]
+    for number in range(VANISHED):
+        assert not _in_vain(events, again, wanted)
+        record_began(run, "42", 1.0, allocations=number + 1)
+    assert not _in_vain(events[1:], again, wanted), "something new was saved, or one of them ended"
+    assert _in_vain(events, again, wanted) and "submit again to go on" in capsys.readouterr().out
+    record_ends(run, "42")
+    assert not _in_vain(events, again, wanted)
 
 
 AWAY = OSError(errno.ETIMEDOUT, "the storage cannot be reached (X); asked 3 times in 9 s", "s3://bucket/x/plan.json")

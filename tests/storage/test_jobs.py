@@ -26,7 +26,7 @@ def test_a_job_that_begins_before_its_submission_is_recorded_has_begun(tmp_path)
     run = RunDir(tmp_path)
     record_began(run, "42", 5.0, allocations=1)
     record_submitted(run, "42", 6.0)
-    assert job_record(run, "42") == JobRecord(job="42", time=5.0, began=1)
+    assert job_record(run, "42") == JobRecord(job="42", time=5.0, began=1, unseen_ends=1)
 
 
 def test_a_record_that_a_full_disk_left_empty_is_written_anew(tmp_path):
@@ -42,7 +42,7 @@ def test_a_stop_is_for_one_allocation_because_whoever_starts_the_job_again_wants
     record_stopped(run, jobs_of(run)[0])
     assert jobs_of(run)[0].stopped
     record_began(run, "42", 9.0, allocations=2)
-    assert job_record(run, "42") == JobRecord(job="42", time=5.0, began=2)
+    assert job_record(run, "42") == JobRecord(job="42", time=5.0, began=2, unseen_ends=1)
 
 
 def ray(job: str, time: float) -> JobRecord:
