@@ -3,8 +3,9 @@
     GET  /copies                              [[attempt, step, name, bytes], ...] of what this node wrote itself
     POST /copies/3/1200/rank-000.bin          the bytes of the spans in the body, [[offset, length], ...], in order
 
-Decides who is answered: whoever has the token of this server, which is made anew for each and never written down. What
-is served may be stale or damaged; readers compare it with a manifest's digests.
+Decides who is answered: whoever has the token of this server, which is made anew for each; workers are told it in
+their orders alone, in the node's private mailbox. What is served may be stale or damaged; readers compare it with a
+manifest's digests.
 """
 
 import hmac
