@@ -2,18 +2,15 @@
 
 from collections.abc import Iterator
 
+from launcher.cli.plan_table import labelled
 from launcher.core.recipe import Recipe, Stage
 from launcher.core.recipe_gates import Forget
 from launcher.core.stage_rules import with_more_replay
-from launcher.report.fitting import wrapped
-
-WIDTH = 80
 
 
 def gate_lines(recipe: Recipe) -> list[str]:
     """Return what may end, repeat or stop a stage besides its length, in lines of 80 columns."""
-    return [wrapped(f"{label:<9}", f"{stage.name}: {told}", WIDTH) for stage in recipe.stages
-            for label, told in _of(stage)]
+    return [labelled(label, f"{stage.name}: {told}") for stage in recipe.stages for label, told in _of(stage)]
 
 
 def _of(stage: Stage) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ Of this machine alone, so for runs that work on it; on a cluster a worker says w
 
 from importlib.util import find_spec
 
+from launcher.core.adapter_checks import NO_BITSANDBYTES
 from launcher.core.errors import UserError
 from launcher.core.recipe import Recipe
 
@@ -12,5 +13,4 @@ from launcher.core.recipe import Recipe
 def require_packages(recipe: Recipe) -> None:
     """Raise UserError where a package is missing."""
     if recipe.adapter is not None and recipe.adapter.base == "4bit" and find_spec("bitsandbytes") is None:
-        raise UserError("adapter.base: 4bit needs bitsandbytes, which is not installed here; install launcher[4bit], "
-                        "or leave adapter.base out")
+        raise UserError(NO_BITSANDBYTES)

@@ -6,13 +6,13 @@ here. The figures are `core.outlook`'s.
 
 import math
 import os
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
 from pydantic import ValidationError
 
+from launcher.cli.plan_table import labelled
 from launcher.core.architectures import ModelFacts
 from launcher.core.attempt import AttemptPlan
 from launcher.core.attempt_planning import choose_micro_batch, plan_attempt
@@ -33,7 +33,6 @@ ASSUMED = GPUS["H100-80"]
 """What is told about where GPUs are wanted and nobody says which."""
 VERSIONED = ("torch", "deepspeed")
 """Packages whose versions a step's time depends on."""
-WIDTH, LABEL = 80, 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,21 +153,21 @@ def stored(device: str, threads: int, precision: str, cache: str | None) -> Cali
 def time_lines(told: Outlook | str, recipe: Recipe) -> Iterator[str]:
     """Yield what is said of it."""
     if isinstance(told, str):
-        yield fold("time", told)
+        yield labelled("time", told)
         return
     step = told.step
-    yield fold("time", f"{seconds(step.seconds)} a step on {told.machines}: "
+    yield labelled("time", f"{seconds(step.seconds)} a step on {told.machines}: "
                f"{count(step.tokens_per_gpu)} tokens/s {'a GPU' if told.gpus else 'a worker'}"
                + (f", MFU {step.mfu:.0%}" if told.gpus else ""))
-    yield fold("", f"of it {_shares(step.parts, step.seconds)}")
-    yield fold("run", f"{duration(3600 * told.hours)}" + (f", {told.gpu_hours:,.1f} GPU hours" if told.gpus else "")
+    yield labelled("", f"of it {_shares(step.parts, step.seconds)}")
+    yield labelled("run", f"{duration(3600 * told.hours)}" + (f", {told.gpu_hours:,.1f} GPU hours" if told.gpus else "")
                + _cost(told))
     rate = f"{told.disk / 1e9:g} GB/s a node (--disk says another rate)"
-    yield fold("saving", f"{size(told.checkpoint_bytes)} a checkpoint, {seconds(told.save_seconds)} at {rate}, every "
-               f"{recipe.checkpoint.every}; by Young and Daly it pays every {duration(told.save_every)}")
+    yield labelled("saving", f"{size(told.checkpoint_bytes)} a checkpoint, {seconds(told.save_seconds)} at {rate}, "
+                   f"every {recipe.checkpoint.every}; by Young and Daly it pays every {duration(told.save_every)}")
     here = "" if told.basis in ("measured", "disturbed") else "; --calibrate measures yours"
     assumed = "; GPUs are assumed, --cluster names others" if told.assumed else ""
-    yield fold("within", WITHIN[told.basis] + here + assumed)
+    yield labelled("within", WITHIN[told.basis] + here + assumed)
 
 
 def _cost(told: Outlook) -> str:
@@ -194,9 +193,3 @@ def _shares(parts: dict[str, float], whole: float) -> str:
 def seconds(value: float) -> str:
     """Return 0.034 s, 1.9 s or 3 min 20 s."""
     return duration(value) if value >= 60 else f"{value:.2g} s" if value < 10 else f"{value:.0f} s"
-
-
-def fold(label: str, text: str) -> str:
-    """Return a line under a label, folded at 80 columns."""
-    return textwrap.fill(f"{label:<{LABEL}}{text}", WIDTH, subsequent_indent=" " * LABEL, break_long_words=False,
-                         break_on_hyphens=False)

@@ -7,14 +7,13 @@ them can do it, while the run goes on or years after.
 import sys
 import time
 import webbrowser
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from launcher.cli.find_run import find_run
 from launcher.cli.queue import sight
 from launcher.cli.status import status_of, tell
-from launcher.core.account import account
+from launcher.core.account import account, for_account
 from launcher.core.errors import UserError
 from launcher.report.next_command import next_command
 from launcher.report.page.beside import beside
@@ -25,9 +24,6 @@ from launcher.storage.files import write_atomic
 from launcher.storage.journal import read_journal
 from launcher.storage.lock import living_holders
 from launcher.storage.run_dir import RunDir
-
-FOR_TIME = ("event", "time", "attempt", "step", "seconds", "skipped", "recovered")
-"""Of a step, what its account asks: a long run's steps whole would take a lot of memory."""
 
 
 def report(argument: str, *, out: str | None, show: bool) -> None:
@@ -56,17 +52,10 @@ def html_of(run: RunDir, shown: str, now: float) -> str:
     history, for_time = History(), list[dict[str, Any]]()
     for event in read_journal(run):
         history.add(event)
-        for_time.extend(_for_time(event))
+        for_time.extend(for_account(event))
     fold = history.fold
     state = status_of(run, fold, holder, seen).state
     following = next_command(run, shown, fold, alive=alive or (seen.live and not seen.needless))
     failed = fold.failures and state in ("failed", "interrupted")
     moment = Moment(shown, state, alive, following, now, told_failures(run, shown, fold) if failed else "")
     return page(history, account(for_time, now if alive else None), beside(run, fold.attempt), moment)
-
-
-def _for_time(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    if event["event"] == "step":
-        yield {name: event[name] for name in FOR_TIME if name in event}
-    elif event["event"] != "phase":
-        yield event

@@ -4,14 +4,14 @@ import json
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from typing import Any
 
 from launcher.cli.detach import detach
 from launcher.cli.in_ray_job import outside_package
 from launcher.cli.queue import Sight
 from launcher.cli.run import RunOptions
 from launcher.cli.status import status_fields
-from launcher.report.fold import RunFold
-from launcher.storage.journal import read_journal
+from launcher.report.known import known
 from launcher.storage.lock import holder_of
 from launcher.storage.recipes import load_recipe
 from launcher.storage.run_dir import RunDir, default_run_dir
@@ -26,8 +26,9 @@ def start(act: Callable[[], int], run_dir: Callable[[], str], *, detached: bool,
         return act()
     with redirect_stdout(sys.stderr):
         code = act()
-    run = RunDir(run_dir())
-    fields = status_fields(run, RunFold(read_journal(run)), holder_of(run), Sight())
+    run, timed = RunDir(run_dir()), list[dict[str, Any]]()
+    holder = holder_of(run)
+    fields = status_fields(run, known(run, alive=holder is not None, timed=timed), timed, holder, Sight())
     sys.stdout.write(json.dumps(fields, indent=1) + "\n")
     return code
 

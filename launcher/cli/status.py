@@ -32,7 +32,6 @@ from launcher.report.readings import last_scores, readings, readings_by_source
 from launcher.report.summary import told_failures
 from launcher.report.time_spent import time_fields, time_line
 from launcher.report.words import duration
-from launcher.storage.journal import read_journal
 from launcher.storage.lease import Claim
 from launcher.storage.lock import HolderWatch, living_holders
 from launcher.storage.run_dir import RunDir
@@ -54,22 +53,24 @@ def status(argument: str, *, as_json: bool, watch: bool = False) -> None:
             follow(run, Console(file=sys.stdout), Presence(run, tell))
     holder, = living_holders([run], tell)
     history = History()
-    fold = known(run, alive=holder is not None, history=None if as_json else history)
+    timed = list[dict[str, Any]]()
+    fold = known(run, alive=holder is not None, history=None if as_json else history, timed=timed)
     seen = sight(run)
     if as_json:
-        sys.stdout.write(json.dumps(status_fields(run, fold, holder, seen), indent=1) + "\n")
+        sys.stdout.write(json.dumps(status_fields(run, fold, timed, holder, seen), indent=1) + "\n")
     else:
-        _print(run, shown, history, holder, seen)
+        _print(run, shown, history, timed, holder, seen)
 
 
-def status_fields(run: RunDir, fold: RunFold, holder: Claim | None, seen: Sight) -> dict[str, Any]:
-    """Return what `--json` prints of a run."""
+def status_fields(run: RunDir, fold: RunFold, timed: list[dict[str, Any]], holder: Claim | None,
+                  seen: Sight) -> dict[str, Any]:
+    """Return what `--json` prints of a run; `timed` are its events as its account asks for them."""
     stands = status_of(run, fold, holder, seen).model_dump(mode="json")
     return {**stands, **readings(fold, plan_of(run)), **readings_by_source(fold), "scores": last_scores(fold),
             "device": (fold.last_step or {}).get("device"), "forgetting": _forgetting(fold),
             "verdicts": [{name: event[name] for name in VERDICT} for event in fold.verdicts], "run_dir": run.url,
             "holder": None if holder is None else str(holder), "job": fields(seen),
-            "account": time_fields(account(read_journal(run), time.time() if holder is not None else None))}
+            "account": time_fields(account(timed, time.time() if holder is not None else None))}
 
 
 def _forgetting(fold: RunFold) -> dict[str, Any]:
@@ -93,7 +94,8 @@ def _state(fold: RunFold, holder: Claim | None, seen: Sight) -> RunState:
     return state_with(seen, journal, held=holder is not None, attempts=fold.attempt)
 
 
-def _print(run: RunDir, shown: str, history: History, holder: Claim | None, seen: Sight) -> None:
+def _print(run: RunDir, shown: str, history: History, timed: list[dict[str, Any]], holder: Claim | None,
+           seen: Sight) -> None:
     console, width, fold = Console(file=sys.stdout), columns(sys.stdout), history.fold
     alive, now = holder is not None, time.time()
     fold.name = fold.name or run.name
@@ -101,7 +103,7 @@ def _print(run: RunDir, shown: str, history: History, holder: Claim | None, seen
     told = facts(history, plan, ascii_only=console.options.ascii_only)
     console.print(panel(fold, alive=alive, now=now if alive else None, state=_state(fold, holder, seen), facts=told,
                         mfu=recent_efficiency(plan, fold).mfu), highlight=False)
-    if spent := time_line(account(read_journal(run), now if alive else None)):
+    if spent := time_line(account(timed, now if alive else None)):
         console.print(labelled("time", spent), highlight=False)
     if fold.failures and fold.end:
         console.print(told_failures(run, shown, fold).rstrip(), highlight=False, markup=False, soft_wrap=True)
@@ -136,9 +138,13 @@ def _print_changes(run: RunDir) -> None:
     holder, presence, before = HolderWatch(run), Presence(run, tell), ""
     while True:
         goes_on, held = presence.look(), holder.look()
-        now = json.dumps(status_fields(run, known(run, alive=held is not None), held, presence.seen))
+        timed = list[dict[str, Any]]()
+        fold = known(run, alive=held is not None, timed=timed)
+        fields_now = status_fields(run, fold, timed, held, presence.seen)
+        # Time goes by in a run that nothing is new of, too.
+        now = json.dumps({name: value for name, value in fields_now.items() if name != "account"})
         if now != before:
-            sys.stdout.write(now + "\n")
+            sys.stdout.write(json.dumps(fields_now) + "\n")
             sys.stdout.flush()
         if not goes_on:
             return

@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from contextlib import suppress
+from typing import Any
 
 from rich.console import Console
 
@@ -44,9 +45,10 @@ def stop(argument: str, *, within: str | None, now: bool, wait: bool, as_json: b
         if wait:
             holder = _wait(run, shown, console)
     jobs.end(asked=asked is not None, held=holder is not None, wait=wait)
-    fold = known(run, alive=holder is not None)
+    timed = list[dict[str, Any]]()
+    fold = known(run, alive=holder is not None, timed=timed)
     if as_json:
-        sys.stdout.write(json.dumps(status_fields(run, fold, holder, sight(run)), indent=1) + "\n")
+        sys.stdout.write(json.dumps(status_fields(run, fold, timed, holder, sight(run)), indent=1) + "\n")
     else:
         console.print(_told(run, shown, fold, asked=asked is not None or jobs.cancelled, goes_on=holder is not None),
                       markup=False)

@@ -10,7 +10,7 @@ the later mark says that it took, and the rest to what the run was doing meanwhi
 their clocks: what is journalled later (`recovered`) happened when it says.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,6 +72,17 @@ def account(events: Iterable[Event], now: float | None = None) -> Account:
     walk.close(max(map(_time, told)), now)
     parts = {name: sum(each[name] for each in walk.attempts.values()) for name in PARTS}
     return Account(walk.cursor - walk.begin, parts, walk.attempts)
+
+
+_OF_STEPS = ("event", "time", "attempt", "step", "seconds", "skipped", "recovered")
+
+
+def for_account(event: Event) -> Iterator[Event]:
+    """Yield what an account asks of an event, if anything: a long run's steps whole would take a lot of memory."""
+    if event["event"] == "step":
+        yield {name: event[name] for name in _OF_STEPS if name in event}
+    elif event["event"] != "phase":
+        yield event
 
 
 def _of_living(events: Iterable[Event]) -> list[Event]:

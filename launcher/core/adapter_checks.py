@@ -11,6 +11,8 @@ from launcher.core.recipe_adapter import Adapter
 from launcher.core.yaml_tree import FieldPath
 
 Found = Iterator[tuple[FieldPath, str]]
+NO_BITSANDBYTES = ("adapter.base: 4bit needs bitsandbytes, which is not installed here; install launcher[4bit], or "
+                   "leave adapter.base out")
 
 
 def adapter_problems(recipe: Recipe) -> Found:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from launcher.core.adapter_checks import NO_BITSANDBYTES
 from launcher.core.errors import UserError
 
 
@@ -55,6 +56,5 @@ def _bitsandbytes() -> Any:
     try:
         import bitsandbytes  # pyright: ignore[reportMissingImports]  (an extra)
     except ImportError:
-        raise UserError("adapter.base: 4bit needs bitsandbytes, which is not installed here; install launcher[4bit], "
-                        "or leave adapter.base out") from None
+        raise UserError(NO_BITSANDBYTES) from None
     return bitsandbytes

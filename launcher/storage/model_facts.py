@@ -6,24 +6,33 @@ Decides where to look, and refuses adapters that do not fit the layers known. A 
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 from launcher.core.adapter_targets import misfits
 from launcher.core.architectures import ModelFacts, facts_of_config, known_facts
 from launcher.core.errors import Problem, RecipeInvalid
 from launcher.core.recipe import Recipe
 from launcher.core.yaml_tree import FieldPath, dotted
-from launcher.storage.typed_paths import is_file
+from launcher.storage.typed_paths import is_file, typed_path
 
 
 def facts_at(path: str) -> ModelFacts | None:
     """Return the shape of the model at a directory or hub id; None if neither tells."""
-    config = Path(path) / "config.json"
-    if not is_file(config):
-        return known_facts(path)
+    return facts_of_config(config_at(path)) if is_file(_config(path)) else known_facts(path)
+
+
+def config_at(path: str) -> dict[str, Any]:
+    """Return the config.json of a model in a local directory; empty where there is none, or it cannot be read: whoever
+    loads the model says what is wrong with it."""
     try:
-        return facts_of_config(json.loads(config.read_text(encoding="utf-8")))
+        found: Any = json.loads(_config(path).read_bytes()) if is_file(_config(path)) else None
     except (OSError, ValueError):
-        return None  # whoever loads the model says what is wrong with it
+        return {}
+    return cast(dict[str, Any], found) if isinstance(found, dict) else {}
+
+
+def _config(path: str) -> Path:
+    return typed_path(path) / "config.json"
 
 
 def refuse_misfits(recipe: Recipe, where: Callable[[FieldPath], str]) -> None:

@@ -4,11 +4,9 @@ Decides what a relative path is relative to, and what of a recipe lies on this m
 read from is `storage.recipes`.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
 
 from launcher.core.errors import Problem
 from launcher.core.recipe import ModelChoice, Recipe
@@ -81,17 +79,6 @@ def base_folder(place: str, files: tuple[Path, Path]) -> Path:
     """Return the folder that a relative path at `file:line:column` is relative to."""
     file = next((file for file in files if place.startswith(f"{file}:")), files[0])
     return file.parent.absolute()
-
-
-def model_config(recipe: Recipe) -> dict[str, Any]:
-    """Return the config.json of a model in a local directory; empty where there is none, or it is not JSON."""
-    if recipe.model.path is None or not is_file(config := typed_path(recipe.model.path) / "config.json"):
-        return {}
-    try:
-        found = json.loads(config.read_bytes())
-    except ValueError:
-        return {}  # A worker says so, with the file's name.
-    return cast(dict[str, Any], found) if isinstance(found, dict) else {}
 
 
 def _data_path(parsed: ParsedRecipe, at: FieldPath, path: str, files: tuple[Path, Path], copies: Files,

@@ -19,8 +19,8 @@ from launcher.core.suggestions import did_you_mean
 from launcher.core.yaml_tree import FieldPath
 from launcher.storage.data_paths import is_compressed, local_files
 from launcher.storage.ds_templates import find_template, load_template, stage_templates
-from launcher.storage.model_facts import refuse_misfits
-from launcher.storage.recipe_paths import LocalPath, absolute, base_folder, from_copies, model_config
+from launcher.storage.model_facts import config_at, refuse_misfits
+from launcher.storage.recipe_paths import LocalPath, absolute, base_folder, from_copies
 from launcher.storage.shipped import is_shipped, shipped, shipped_names
 from launcher.storage.submitted import Files
 from launcher.storage.typed_paths import is_file, is_folder
@@ -102,7 +102,7 @@ def load_recipe(argument: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
     template = find_template(recipe.deepspeed, base_folder(place, files), place, copies)
     own = stage_templates(recipe, parsed.where, files, copies)
     named = (*files, template, *own.values(), *_chat_template(recipe, copies), *_function(recipe, copies))
-    known = Known({name: load_template(file, copies) for name, file in own.items()}, model_config(recipe))
+    known = Known({name: load_template(file, copies) for name, file in own.items()}, config_at(recipe.model.path or ""))
     prepared = copies.submitted and copies.submitted.prepared_for(tuple(overrides))
     return LoadedRecipe(recipe, text, given.absolute(), load_template(template, copies), known,
                         () if prepared else tuple(found.missing), tuple(found.local), parsed.where, copies, named,

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -147,8 +148,12 @@ def test_status_is_watched_to_the_end_of_the_run_by_people_and_machines(desk):
     output, _ = watched.communicate(timeout=PATIENCE_S)
     assert watched.returncode == 0 and "stopping (launcher stop)" in output and "yielded" in output
     lines, _ = parsed.communicate(timeout=PATIENCE_S)
-    states = [json.loads(line)["state"] for line in lines.splitlines()]
+    told = [json.loads(line) for line in lines.splitlines()]
+    states = [each["state"] for each in told]
     assert states[-1] == "yielded" and "running" in states
+    # A line is something new of the run, not of the clock.
+    news = [{name: value for name, value in each.items() if name != "account"} for each in told]
+    assert all(one != other for one, other in pairwise(news))
 
 
 @pytest.mark.slow

@@ -14,15 +14,14 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from launcher.core.errors import PlatformError
 from launcher.core.lineage import needs_base
 from launcher.core.run_plan import RunPlan
-from launcher.core.slices import Slice
-from launcher.data.model_files import base_fingerprint, weight_sources
+from launcher.data.model_files import base_fingerprint
 from launcher.runtime.adapter import wrap
+from launcher.runtime.checkpoint.base_tensors import BaseTensors
 from launcher.runtime.checkpoint.merging import Merged
 from launcher.runtime.checkpoint.weight_reader import WeightReader
 from launcher.runtime.export import SHARD_BYTES, adapter_name, shard_name, stem_of, texts
 from launcher.runtime.model import DTYPES, model_config
 from launcher.runtime.safetensors_stream import shards, stream
-from launcher.runtime.tensor_files import SafetensorsFolder
 from launcher.storage.store import Store
 
 Read = Callable[[str], torch.Tensor]
@@ -90,21 +89,6 @@ def _require_same_shapes(plan: RunPlan, module: PreTrainedModel, saved: Mapping[
                                 f"{expected.get(name)}; it is not of this model")
 
 
-class _Base:
-    """The base's own tensors, by the names that they have in the model."""
-
-    def __init__(self, path: str, module: PreTrainedModel) -> None:
-        self._folder, self._prefix = SafetensorsFolder(path, weight_sources(path)), f"{module.base_model_prefix}."
-
-    def read(self, name: str) -> torch.Tensor:
-        """Return a tensor, fp32. Raises PlatformError if it is not there."""
-        stored = self._folder.tensors.get(name) or self._folder.tensors.get(name.removeprefix(self._prefix))
-        if stored is None:
-            raise PlatformError(f"{self._folder.folder}: has no {name}")
-        total = prod(stored.shape)
-        return stored.read(Slice(name, 0, total, total)).float().view(stored.shape)
-
-
 class _Whole:
     """All of a model: what was trained from the checkpoint, what never was from the base."""
 
@@ -112,7 +96,7 @@ class _Whole:
         self._reader = reader
         self.shapes = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
         untrained = self.shapes.keys() - reader.manifest.shapes.keys()
-        self._base = _Base(plan.model.path, module) if untrained and plan.model.path is not None else None
+        self._base = BaseTensors(plan.model.path, module) if untrained and plan.model.path is not None else None
         if untrained and (known := reader.manifest.base) is not None and plan.model.path is not None and (
                 known != base_fingerprint(plan.model.path)):
             raise PlatformError(f"{plan.model.path}: these are not the files that the run began with, and the "

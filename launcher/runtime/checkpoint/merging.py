@@ -6,7 +6,6 @@ rounding too.
 """
 
 from collections.abc import Mapping
-from math import prod
 
 import torch
 from transformers import PreTrainedModel
@@ -15,13 +14,11 @@ from transformers.pytorch_utils import Conv1D
 from launcher.core.errors import PlatformError, UserError
 from launcher.core.recipe_adapter import Adapter
 from launcher.core.run_plan import RunPlan
-from launcher.core.slices import Slice
-from launcher.data.model_files import weight_sources
+from launcher.runtime.checkpoint.base_tensors import BaseTensors
 from launcher.runtime.checkpoint.weight_reader import WeightReader
 from launcher.runtime.export import LENGTHS
 from launcher.runtime.four_bits import quantized_names, rounded
 from launcher.runtime.model import DTYPES
-from launcher.runtime.tensor_files import SafetensorsFolder
 
 PEFT = "base_model.model."
 
@@ -34,8 +31,7 @@ class Merged:
         if plan.model.path is None or plan.adapter is None:
             raise UserError("--merge needs the base model's files, and this run began from a new model")
         self._adapter: Adapter = plan.adapter
-        self._base = SafetensorsFolder(plan.model.path, weight_sources(plan.model.path))
-        self._reader, self._prefix = reader, f"{module.base_model_prefix}."
+        self._base, self._reader = BaseTensors(plan.model.path, module), reader
         self._rounded = {f"{name}.weight" for name in quantized_names(module)} if plan.adapter.base else set[str]()
         self._dtype = DTYPES[plan.model.precision]
         self._transposed = {f"{name}.weight" for name, each in module.named_modules() if isinstance(each, Conv1D)}
@@ -47,11 +43,7 @@ class Merged:
 
     def read(self, name: str) -> torch.Tensor:
         """Return a tensor of the merged model, fp32."""
-        stored = self._base.tensors.get(name) or self._base.tensors.get(name.removeprefix(self._prefix))
-        if stored is None:
-            raise PlatformError(f"{self._base.folder}: has no {name}")
-        total = prod(stored.shape)
-        weight = stored.read(Slice(name, 0, total, total)).float().view(stored.shape)
+        weight = self._base.read(name)
         if name in self._rounded:
             weight = rounded(weight.to(self._dtype)).float()
         module = f"{PEFT}{name.removesuffix('.weight')}"
