@@ -52,6 +52,7 @@ def train(data: Path, folder: Path, replay: str, seed: int, steps: int) -> Matri
     """Train, or go on with it, and return the matrix."""
     name = f"{replay.strip('%')}-{seed}"
     files = {source: (data / file).resolve() for source, file in FILES.items()}
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.yaml").write_text(RECIPE.format(**files, replay=replay, seed=seed, steps=steps))
     run(launcher("run", f"{name}.yaml", "--run-dir", name, "--cache", str(folder / "cache"), "--without-ray"), folder)
     kinds = ("evaluation", "stage_started", "stage_ended")
