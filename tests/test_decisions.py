@@ -63,6 +63,9 @@ def cut_off_at_verdict(whole: Path, number: int, target: Path) -> None:
     for attempt in (target / "attempts").iterdir():
         if int(attempt.name) > told[-1]["attempt"]:
             shutil.rmtree(attempt)
+    for fence in (target / "checkpoints" / ".staging").glob("fence-*"):
+        if int(fence.name.removeprefix("fence-")) > told[-1]["attempt"]:
+            fence.unlink()
     decided = sum(1 for event in told[:-1] if event["event"] == "verdict" and event["action"] in ("end", "repeat"))
     for amendment in sorted((target / "amendments").iterdir())[decided:]:
         amendment.unlink()

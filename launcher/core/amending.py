@@ -23,7 +23,7 @@ def amend(before: RunPlan, after: RunPlan, done: int) -> ChangeStages | None:
     Steps that are left out stay so: a recipe knows nothing of them. Raises ValueError with the differences if anything
     differs that has begun, or that holds for the whole run.
     """
-    before, after = _whole(before), _as_counted(before, _whole(after))
+    before, after = _whole(before), _as_counted(before, _as_begun(before, _whole(after), done))
     found = changes(before, after)
     if not found:
         return None
@@ -97,13 +97,23 @@ def carried(before: RunPlan, after: RunPlan, amendments: Iterable[Amendment]) ->
         if stage.repeat:
             after = with_stages(after, [*after.stages[: stage.index], stage.uncut, *after.stages[stage.index + 1:]])
         if stage.cut:
+            after = _as_begun(before, after, stage.last_step)
             after = cut_after(after, stage.index, after.stages[stage.index].first_step + stage.cut.steps - 1)
     return after
 
 
 def _placeless(stage: StagePlan) -> StagePlan:
-    """Return a stage without what depends on when the stages before it ended."""
-    return stage.uncut.model_copy(update={"first_step": 0, "first_row": 0, "consumed_before": {}})
+    """Return a stage without what depends on when the stages before it ended, nor on the rules that it began with."""
+    return stage.uncut.model_copy(update={"first_step": 0, "first_row": 0, "consumed_before": {}, "in_turn": False})
+
+
+def _as_begun(before: RunPlan, after: RunPlan, done: int) -> RunPlan:
+    """Return a plan whose stages that have begun go on with the order of rows that they began with: rules of when a
+    stage ends may come and go while it is trained."""
+    began = [stage.in_turn for stage in before.stages if stage.first_step <= done]
+    stages = [stage.model_copy(update={"in_turn": began[stage.index]}) if stage.index < len(began) else stage
+              for stage in after.stages]
+    return after.model_copy(update={"stages": tuple(stages)})
 
 
 def _until(plan: RunPlan, step: int) -> RunPlan:

@@ -73,27 +73,50 @@ def block_size(weights: Mapping[str, int]) -> int:
 
 
 def rows_by_source(stage: StagePlan, rows: int | None = None) -> dict[str, int]:
-    """Return how many of a stage's first rows, or of all that it does, each source has."""
+    """Return how many of a stage's first rows, or of all that it does, each source has.
+
+    Inside a block this is what the weights say; what was seen of a stage that has ended is known, see `seen_in`.
+    """
+    if rows is None and stage.cut and stage.cut.seen:
+        return dict(stage.cut.seen)
     rows = stage.rows_done if rows is None else rows
     return counts_in(stage, rows) if stage.spans else quota(rows, stage.weights)
+
+
+def seen_in(stage: StagePlan, rows: int, seed: int) -> dict[str, int]:
+    """Return how many of a stage's first rows each source has as they come, inside a block too."""
+    number = _number(stage, rows)
+    block = _block(_shares(stage), stage.rows, stage.block, number)
+    counts, key = dict(zip(block.sources, block.begun, strict=True)), _key(stage, number, seed)
+    for row in range(rows - block.start):
+        counts[block.sources[bisect_right(block.bounds, bijection(row, block.size, key))]] += 1
+    return counts
 
 
 def locate(stage: StagePlan, row: int, lengths: Mapping[str, int], seed: int) -> RowAddress:
     """Return the address of a stage's row (from 0 in the stage), given how many rows each source has."""
     if not 0 <= row < stage.rows:
         raise IndexError(f"row {row} is not in stage {stage.name}, which has {stage.rows}")
-    # A shorter last block joins the one before it: alone its shares could shrink, see `block_size`.
-    number = min(row // stage.block, max(1, stage.rows // stage.block) - 1)
-    block = _block(_shares(stage), stage.rows, stage.block, number)
-    key = f"block {seed} {stage.index} {number}".encode()
+    number = _number(stage, row)
+    block, key = _block(_shares(stage), stage.rows, stage.block, number), _key(stage, number, seed)
     place = bijection(row - block.start, block.size, key)
     part = next(i for i, bound in enumerate(block.bounds) if place < bound)
     source = block.sources[part]
     offset = place - (block.bounds[part - 1] if part else 0)
-    if source in stage.ordered:
+    if stage.in_turn or source in stage.ordered:
         offset = _in_order(block.bounds, key, block.size)[row - block.start]
     count = stage.consumed_before.get(source, 0) + block.begun[part] + offset
     return _row_of_source(source, count, lengths, seed, shuffled=source not in stage.ordered)
+
+
+def _number(stage: StagePlan, row: int) -> int:
+    """Return which block a row is in. A shorter last one joins the one before it: alone its shares could shrink, see
+    `block_size`."""
+    return min(row // stage.block, max(1, stage.rows // stage.block) - 1)
+
+
+def _key(stage: StagePlan, number: int, seed: int) -> bytes:
+    return f"block {seed} {stage.index} {number}".encode()
 
 
 def _row_of_source(source: str, count: int, lengths: Mapping[str, int], seed: int, *, shuffled: bool) -> RowAddress:

@@ -176,5 +176,6 @@ def _stage(recipe: Recipe, stage: Stage, mix: StageMix, sources: Sources, left: 
         schedule=stage.schedule or recipe.schedule, consumed_before=consumed(made, sources, own),
         optimizer=stage.optimizer or recipe.optimizer,
         learning_rate=stage.learning_rate or recipe.learning_rate or 0.0, spans=planned.spans, ordered=ordered,
-        sequence_length=own, rows_per_step=None if batch == rows_per_step(recipe) else batch,
+        in_turn=stage.early_stopping is not None or stage.keep_best is not None, sequence_length=own,
+        rows_per_step=None if batch == rows_per_step(recipe) else batch,
     )

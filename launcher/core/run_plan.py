@@ -17,8 +17,9 @@ from launcher.core.trainable import Trainable
 FIXED = frozenset({"seed", "model", "adapter", "tokenizer", "sequence_length", "rows_per_step", "ds_template",
                    "deterministic"})
 """Fields that hold for the whole run."""
-ADDED = frozenset({"documents", "spans", "ordered", "cut", "repeat", "sequence_length", "rows_per_step", "deepspeed",
-                   "trainable", "unfreeze", "by_depth", "lengths", "ds_templates", "layers"})
+ADDED = frozenset({"documents", "spans", "ordered", "in_turn", "cut", "seen", "repeat", "sequence_length",
+                   "rows_per_step", "deepspeed", "trainable", "unfreeze", "by_depth", "lengths", "ds_templates",
+                   "layers"})
 """Fields of parts of the plan that earlier versions do not know."""
 
 
@@ -61,13 +62,15 @@ class MixSpan(Document):
     """Rows after which it would be there, when no source is used up before."""
 
 
-class Cut(Document):
+class Cut(_Grown):
     """Where a stage ended before its planned end."""
 
     steps: int
     """Done of the stage."""
     rows: int
     """Of those steps."""
+    seen: dict[str, int] = Field(default_factory=dict)
+    """Of those rows, each source's: as they came, which inside a block is not what the weights say."""
 
 
 class Unfreezing(Document):
@@ -105,6 +108,9 @@ class StagePlan(_Grown):
     """Where the mix does not stay the same: its parts, one after the other. Empty: `weights` hold throughout."""
     ordered: tuple[str, ...] = ()
     """Sources whose rows come as they lie in their first epoch, for a curriculum; others are always shuffled."""
+    in_turn: bool = False
+    """It may end anywhere: also inside a block the rows of a source come in the source's own order, so that those which
+    were seen are its first ones, and what follows goes on behind them."""
     cut: Cut | None = None
     """Where it ended early, by an amendment. Its order of rows and its learning rates stay those of the whole."""
     repeat: int = 0

@@ -7,6 +7,7 @@ become others is an amendment (`core.amending`).
 from collections.abc import Sequence
 
 from launcher.core.document import fingerprint
+from launcher.core.mixing import seen_in
 from launcher.core.run_plan import Cut, RunPlan, StagePlan
 from launcher.core.segments import segments_of
 from launcher.core.source_limits import consumed
@@ -37,5 +38,7 @@ def with_stages(plan: RunPlan, stages: Sequence[StagePlan]) -> RunPlan:
 def cut_after(plan: RunPlan, index: int, step: int) -> RunPlan:
     """Return the plan with a stage that ends with a step, the steps that would have followed left away."""
     stage = plan.stages[index]
-    cut = Cut(steps=step - stage.first_step + 1, rows=plan.rows_of(step).stop)
+    rows = plan.rows_of(step).stop
+    seen = seen_in(stage, rows, plan.seed) if stage.in_turn else {}
+    cut = Cut(steps=step - stage.first_step + 1, rows=rows, seen=seen)
     return with_stages(plan, [*plan.stages[:index], stage.model_copy(update={"cut": cut}), *plan.stages[index + 1:]])

@@ -53,7 +53,9 @@ def _repeats(recipe: Recipe, number: int, prepared: Prepared | None, ds_template
     """Return a stage's repeats, out of plans of the whole recipe: what later stages leave counts, too."""
     stage, made = recipe.stages[number], list[StagePlan]()
     tries = range(1, (stage.forget.repeats if stage.forget else 0) + 1)
-    usual = plan(recipe, prepared, ds_template, where=where, known=known) if tries else None
+    if not tries:
+        return ()
+    usual = plan(recipe, prepared, ds_template, where=where, known=known)
     for times in tries:
         more = with_more_replay(stage, times)
         # When evaluations fall is no matter of a repeat.
@@ -67,12 +69,13 @@ def _repeats(recipe: Recipe, number: int, prepared: Prepared | None, ds_template
             reasons = "; ".join(f"{problem.path}: {problem.message}" for problem in error.problems)
             told = f"the stage cannot be repeated with {more.replay.share:.0%} replay: {reasons}"
             raise Unplannable([Problem(where(place), dotted(place), told)]) from None
-        if usual is not None and (other := _changed(usual.stages[number + 1:], again.stages[number + 1:])):
+        if (other := _changed(usual.stages[number + 1:], again.stages[number + 1:])):
             place = ("stages", number, "forget")
             told = (f"repeated with {more.replay.share:.0%} replay, the stage uses more of what max_epochs and "
                     f"max_tokens allow, and {other} could not be as planned; raise these, or repeat with less replay")
             raise Unplannable([Problem(where(place), dotted(place), told)])
-        made.append(again.stages[number].model_copy(update={"repeat": times}))
+        made.append(again.stages[number].model_copy(
+            update={"repeat": times, "in_turn": usual.stages[number].in_turn}))
     return tuple(made)
 
 

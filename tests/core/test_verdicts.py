@@ -1,6 +1,8 @@
 """Gates, early stopping and keep-best against cases computed by hand, and the plans that their amendments make."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from launcher.core.amending import amend, amended, carried
 from launcher.core.amendment import EndStage, RepeatStage, amendment_from_json
@@ -201,6 +203,39 @@ def test_a_stage_that_ends_early_keeps_its_past_and_moves_what_follows():
             locate(PLAN.stages[0], row, SIZES, 0) for row in PLAN.rows_of(step)]
     assert all(plan.chain(step) != PLAN.chain(step) for step in range(9, 51)), "what came after is another past"
     assert plan.chain() != PLAN.chain() and plan.segments[-1].last_step == plan.steps
+
+
+@settings(max_examples=40)
+@given(seed=st.integers(0, 2**32), step=st.integers(1, 39), weights=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+       stopping=st.booleans())
+def test_no_row_comes_twice_in_an_epoch_wherever_a_stage_ends(seed, step, weights, stopping):
+    mix = dict(zip("ab", weights, strict=True))
+    rule = {"early_stopping": {"source": "a", "patience": 1}} if stopping else {"keep_best": "a"}
+    stages = [{"length": {"steps": 40}, "mix": mix, **rule}, {"length": {"steps": 40}, "mix": {"a": 1, "b": 1}}]
+    plan = ended(planned(SIZES, stages, seed=seed, evaluate={"every": "2 steps"}), 0, step)
+    seen = [locate(plan.stage_of(number), row, SIZES, seed)
+            for number in range(1, plan.steps + 1) for row in plan.rows_of(number)]
+    assert len(seen) == len(set(seen)), "each row of an epoch once"
+    for source, size in SIZES.items():
+        epochs = [address.epoch for address in seen if address.source == source]
+        assert all(epochs.count(epoch) == size for epoch in range(max(epochs, default=0)))
+    first = [address.source for address in seen[: plan.stages[0].rows_done]]
+    assert rows_by_source(plan.stages[0]) == {source: first.count(source) for source in mix}, "as it came"
+
+
+def test_a_rule_may_come_and_go_while_its_stage_is_trained_and_its_rows_stay():
+    stopping = {"early_stopping": {"source": "a", "patience": 3}}
+    ruled = planned(SIZES, [{**STAGES[0], **stopping}, *STAGES[1:]], evaluate={"every": "2 steps"})
+    assert ruled != PLAN and ruled.chain(1) != PLAN.chain(1)
+    for before, after in ((PLAN, ruled), (ruled, PLAN)):
+        assert amend(before, carried(before, after, []), 5) is None, "under way the rows stay"
+        assert (change := amend(before, carried(before, after, []), 0)) and amended(before, [change]) == after
+        cut = EndStage(from_step=9, reason="", stage=0)
+        short = amended(before, [cut])
+        assert amend(short, carried(short, after, [cut]), 12) is None
+    later = planned(SIZES, [STAGES[0], {**STAGES[1], **stopping}, STAGES[2]], evaluate={"every": "2 steps"})
+    change = amend(PLAN, carried(PLAN, later, []), 5)
+    assert change is not None and amended(PLAN, [change]) == later, "of a stage to come they may be others"
 
 
 def test_the_last_stage_may_end_early_and_the_first_again_after_a_later_one():
