@@ -16,6 +16,7 @@ from launcher.core.memory_setting import Device, Setting, Zero
 from launcher.core.memory_state import state
 from launcher.core.memory_use import Phase, Use
 from launcher.core.run_plan import RunPlan
+from launcher.core.trained_parameters import parked_beside, trained_at_most
 
 PHASES: tuple[Phase, ...] = ("backward", "update")
 
@@ -54,11 +55,15 @@ def memory(plan: RunPlan, facts: ModelFacts, config: dict[str, Any], *, workers:
 def setting_of(plan: RunPlan, facts: ModelFacts, config: dict[str, Any], *, workers: int, micro_batch: int,
                accumulation: int, device: Device) -> Setting | None:
     """Return all that memory depends on; None for an adapter whose size is not known."""
-    trained = facts.parameters if plan.adapter is None else facts.adapter_parameters(plan.adapter)
+    if plan.adapter is None:
+        trained: int | None = trained_at_most(plan, facts)
+    else:
+        trained = facts.adapter_parameters(plan.adapter)
     if trained is None:
         return None
     return Setting(
-        facts=facts, trained=trained, frozen=0 if plan.adapter is None else facts.parameters,
+        facts=facts, trained=trained, frozen=facts.parameters - (trained if plan.adapter is None else 0),
+        parked=parked_beside(plan, facts) if plan.adapter is None else 0,
         adapter_rank=0 if plan.adapter is None else plan.adapter.rank,
         four_bits=facts.layers * facts.layer_parameters if plan.adapter and plan.adapter.base == "4bit" else 0,
         precision=plan.model.precision,

@@ -13,6 +13,7 @@ from launcher.core.memory import Memory
 from launcher.core.memory_changes import what_would_do
 from launcher.core.memory_try import BY_SPEED, Place, Try, rank, sizes
 from launcher.core.run_plan import RunPlan
+from launcher.core.trained_parameters import trained_at_most
 
 Templates = Mapping[str, dict[str, Any]]
 """DeepSpeed templates by the names of the shipped ones."""
@@ -44,7 +45,8 @@ def fit(plan: RunPlan, facts: ModelFacts, place: Place, *, wanted: int | Literal
 
     Of stages that differ, the one that needs most is told, first of all one that does not fit.
     """
-    kinds = {(plan.length_of(stage), plan.batch_of(stage), stage.deepspeed): stage for stage in plan.stages}
+    kinds = {(plan.length_of(stage), plan.batch_of(stage), stage.deepspeed,
+              trained_at_most(plan.as_of(stage), facts)): stage for stage in plan.stages}
     found = [(_fit(plan.as_of(stage), facts, place, wanted, templates), stage.name) for stage in kinds.values()]
     told = [each.model_copy(update={"stage": name if len(kinds) > 1 else ""}) for each, name in found if each]
     return max(told, key=lambda each: (each.fits is False, each.memory.gpu_bytes, each.memory.host_bytes), default=None)

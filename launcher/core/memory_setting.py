@@ -60,7 +60,7 @@ class Setting:
     trained: int
     """Parameters that the optimizer has."""
     frozen: int
-    """Parameters that compute only: the base of an adapter."""
+    """Parameters that compute only: the base of an adapter, and what no segment trains."""
     adapter_rank: int
     precision: Precision
     attention: Attention
@@ -76,6 +76,8 @@ class Setting:
     device: Device
     four_bits: int = 0
     """Of the frozen ones, those of the layers where these are kept in 4 bits."""
+    parked: int = 0
+    """Of the frozen ones, those that earlier stages trained: what they had stays in host memory."""
 
     @property
     def weight_bytes(self) -> int:

@@ -223,9 +223,10 @@ class RunPlan(_Grown):
         return source if stage.sequence_length is None else f"{source}@{stage.sequence_length}"
 
     def as_of(self, stage: StagePlan) -> "RunPlan":
-        """Return the plan with a stage's own length, batch and DeepSpeed template as the run's: what memory and time
-        depend on."""
+        """Return the plan with a stage's own length, batch and DeepSpeed template as the run's, and its segments: what
+        memory and time depend on."""
         return self.model_copy(update={
+            "segments": tuple(segment for segment in self.segments if segment.overlaps(stage)),
             "sequence_length": self.length_of(stage), "rows_per_step": self.batch_of(stage),
             "ds_template": self.ds_templates.get(stage.deepspeed or "", self.ds_template)})
 

@@ -19,13 +19,13 @@ BUCKET = 2 * 4096**2
 
 
 def needed(deepspeed="zero3", *, precision="bf16", workers=8, micro_batch=1, accumulation=1, checkpointing=True,
-           attention="flash_attention_2", adapter=None, length=4096, device="cuda") -> Memory:
+           attention="flash_attention_2", adapter=None, length=4096, device="cuda", segments=()) -> Memory:
     template = shipped("ds_configs", f"{deepspeed}.json")
     assert template is not None
     model = ModelChoice.model_validate({"path": NAME, "precision": precision, "attention": attention,
                                         "gradient_checkpointing": checkpointing})
     plan = RunPlan.model_construct(model=model, adapter=adapter, ds_template=json.loads(template.read_text()),
-                                   sequence_length=length)
+                                   sequence_length=length, stages=(), segments=segments)
     config = fill(plan.ds_template, micro_batch=micro_batch, accumulation=accumulation, world_size=workers,
                   precision=precision, clip=1.0, hidden_size=4096)
     found = memory(plan, KNOWN[NAME], config, workers=workers, micro_batch=micro_batch, accumulation=accumulation,
@@ -123,6 +123,6 @@ def test_with_few_rows_and_much_state_the_peak_is_the_optimizer_s():
 def test_an_adapter_of_unknown_size_is_not_guessed():
     model = ModelChoice.model_validate({"path": NAME})
     plan = RunPlan.model_construct(model=model, adapter=Adapter(targets=("nothing",)), ds_template={},
-                                   sequence_length=64)
+                                   sequence_length=64, stages=(), segments=())
     assert memory(plan, KNOWN[NAME], {"zero_optimization": {"stage": 3}}, workers=1, micro_batch=1, accumulation=1,
                   device="cuda") is None
