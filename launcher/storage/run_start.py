@@ -70,6 +70,8 @@ def read_plan(run: RunDir) -> RunPlan:
         plan = RunPlan.from_json(run.store.get(run.PLAN))
     except KeyError:
         raise UserError(f"{run.url}: no run here (no {run.PLAN}); `launcher ls` shows the runs there are") from None
+    except ValueError:
+        raise UserError(_not_ours(run, run.PLAN)) from None
     return amended(plan, amendments(run))
 
 
@@ -79,6 +81,13 @@ def read_submission(run: RunDir) -> Submission:
         return Submission.from_json(run.store.get(SUBMISSION))
     except KeyError:
         raise UserError(f"{run.url}: no run here (no {SUBMISSION}); `launcher ls` shows the runs there are") from None
+    except ValueError:
+        raise UserError(_not_ours(run, SUBMISSION)) from None
+
+
+def _not_ours(run: RunDir, name: str) -> str:
+    return (f"{run.url}/{name}: not a file that this version of launcher has written, or it was damaged since; put it "
+            "back, or name another run")
 
 
 def next_attempt(run: RunDir) -> int:
