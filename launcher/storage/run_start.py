@@ -4,7 +4,7 @@ Starting is resuming from nothing: the first command writes plan and recipe, eve
 or one that differs only in what is still to come.
 """
 
-from launcher.core.amending import amend, amended, carried
+from launcher.core.amending import amend, amended, asked_otherwise, carried, told
 from launcher.core.amendment import ChangeStages
 from launcher.core.document import Document
 from launcher.core.errors import PlanChanged, UserError
@@ -52,14 +52,15 @@ def begin_run(run: RunDir, plan: RunPlan, recipe: bytes, submission: Submission)
 
 def change_of(run: RunDir, plan: RunPlan) -> ChangeStages | None:
     """Return how a plan changes what is still to come of a run; None if it does not. Raises PlanChanged otherwise."""
-    before, ended = read_plan(run), last_end(run)
-    plan = carried(before, plan, amendments(run))
+    before, ended, made = read_plan(run), last_end(run), amendments(run)
+    carrying = carried(before, plan, made)
     finished = ended is not None and ended.outcome == "finished"
     done = before.steps if finished else max(Checkpoints(run).committed(), default=0)
     try:
-        return amend(before, plan, done)
+        return amend(before, carrying, done)
     except ValueError as error:
-        raise PlanChanged(f"{run.url}: this run was begun with another plan:\n{error}\nOnly stages after step {done}, "
+        found = told(asked_otherwise(before, plan, made)) or error
+        raise PlanChanged(f"{run.url}: this run was begun with another plan:\n{found}\nOnly stages after step {done}, "
                           "the last that is saved, may change. Undo the change to continue it, or start a new run with "
                           "--run-dir (or another name).") from None
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from launcher.core.amending import amend, amended, carried
+from launcher.core.amending import amend, amended, asked_otherwise, carried
 from launcher.core.amendment import EndStage, RepeatStage, amendment_from_json
 from launcher.core.errors import Unplannable
 from launcher.core.events import SourceLoss
@@ -266,6 +266,10 @@ def test_a_recipe_that_comes_again_knows_nothing_of_what_was_decided():
     other = planned(SIZES, [{**STAGES[0], "learning_rate": 5e-3}, *STAGES[1:]])
     with pytest.raises(ValueError, match=r"stages.0.learning_rate"):
         amend(now, carried(now, other, made), 28)
+    assert asked_otherwise(now, plan, made) == []
+    assert [line.partition(":")[0] for line in asked_otherwise(now, other, made)] == ["stages.0.learning_rate"]
+    other = planned(SIZES, [STAGES[0], {**STAGES[1], "learning_rate": 5e-3}, STAGES[2]], seed=1)
+    assert [line.partition(":")[0] for line in asked_otherwise(now, other, made)] == ["stages.1.learning_rate", "seed"]
 
 
 def test_amendments_are_read_again():
