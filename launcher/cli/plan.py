@@ -20,7 +20,7 @@ from launcher.core.architectures import ModelFacts, facts_of_config
 from launcher.core.attempt import AttemptPlan
 from launcher.core.attempt_planning import choose_micro_batch, plan_attempt
 from launcher.core.cluster_spec import parse_cluster
-from launcher.core.errors import LauncherError
+from launcher.core.errors import LauncherError, Problem, Unplannable
 from launcher.core.forecast import Forecast, Waste, forecast, waste
 from launcher.core.memory_fit import Fit
 from launcher.core.outlook import Outlook
@@ -34,6 +34,7 @@ from launcher.core.stage_rules import rules_of
 from launcher.storage.model_facts import facts_at
 from launcher.storage.recipes import LoadedRecipe, load_recipe
 
+ANY = "that is what the recipe wants; --set cluster={} plans for all that --cluster names"
 SHAPELESS = "not known: neither a config.json here nor launcher's table tells the model's shape"
 
 
@@ -113,8 +114,13 @@ def _attempt(made: RunPlan, recipe: Recipe, cluster: str | None, workers: int | 
     if cluster is None:
         return None
     wish = recipe.cluster if workers is None else recipe.cluster.model_copy(update={"workers": workers})
-    return plan_attempt(made, wish, parse_cluster(cluster), attempt=1, micro_batch=recipe.micro_batch, device="cuda",
-                        resume=None)
+    named = parse_cluster(cluster)
+    # Of more nodes a run takes as many as its recipe wants.
+    used = named.model_copy(update={"nodes": named.nodes[: wish.nodes]})
+    try:
+        return plan_attempt(made, wish, used, attempt=1, micro_batch=recipe.micro_batch, device="cuda", resume=None)
+    except Unplannable as error:
+        raise Unplannable([*error.problems, Problem("", "cluster", ANY)]) from None
 
 
 def _waste(made: RunPlan, recipe: Recipe, workers: int | None) -> Waste | None:

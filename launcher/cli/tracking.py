@@ -18,7 +18,7 @@ from launcher.core.recipe import Recipe
 from launcher.core.yaml_tree import FieldPath
 from launcher.storage.process_id import descendants, leave, process_id
 from launcher.storage.run_dir import RunDir
-from launcher.storage.tracking import TrackingFolder
+from launcher.storage.tracking import LOGS, TrackingFolder
 
 TRACKER_MODULE = "launcher.report.tracker"
 END_S = 5.0
@@ -53,7 +53,8 @@ def tracked(run: RunDir, recipe: Recipe, tell: Tell) -> Generator[None]:
         yield
         return
     try:
-        keeper = Keeper([sys.executable, "-m", TRACKER_MODULE, run.url], TrackingFolder(run), os.environ)
+        folder = TrackingFolder(run)
+        keeper = Keeper([sys.executable, "-m", TRACKER_MODULE, run.url], folder, os.environ)
     except OSError as error:
         tell(f"the run is not tracked: {error}")
         yield
@@ -63,6 +64,8 @@ def tracked(run: RunDir, recipe: Recipe, tell: Tell) -> Generator[None]:
     finally:
         if trouble := keeper.close():
             tell(trouble)
+        if folder.unsent():
+            tell(f"tracked offline: `wandb sync {folder.path}/{LOGS}/offline-run-*` sends it to Weights & Biases")
 
 
 class Keeper:

@@ -9,10 +9,12 @@ from typing import assert_never
 
 from launcher.core.amendment import Amendment, ChangeStages, EndStage, RepeatStage, SkipRows
 from launcher.core.manifest import Manifest
-from launcher.core.plan_changes import changes
+from launcher.core.plan_changes import changes, document_changes
 from launcher.core.run_plan import RunPlan, SourcePlan, StagePlan
 from launcher.core.shifting import cut_after, with_stages
 
+FOLLOWS = ("rows:", "steps:", "stages", "segments")
+"""Fields of a plan that follow from its stages."""
 SHOWN = 12
 """Differences told in one message; the rest follows from them."""
 
@@ -89,10 +91,9 @@ def carried(before: RunPlan, after: RunPlan, amendments: Iterable[Amendment]) ->
     A recipe knows nothing of that. Where it asks for another stage than the one that was decided about, the plan is
     returned as far as it goes, and `amend` tells the difference.
     """
-    asked = {made.was.index: made.was for made in amendments if isinstance(made, RepeatStage) and not made.was.repeat}
+    asked = _as_asked(before, amendments)
     for stage in before.stages[: len(after.stages)]:
-        first = asked.get(stage.index, stage) if stage.repeat else stage
-        if _placeless(first) != _placeless(after.stages[stage.index]):
+        if asked[stage.index] != _placeless(after.stages[stage.index]):
             break
         if stage.repeat:
             after = with_stages(after, [*after.stages[: stage.index], stage.uncut, *after.stages[stage.index + 1:]])
@@ -100,6 +101,23 @@ def carried(before: RunPlan, after: RunPlan, amendments: Iterable[Amendment]) ->
             after = _as_begun(before, after, stage.last_step)
             after = cut_after(after, stage.index, after.stages[stage.index].first_step + stage.cut.steps - 1)
     return after
+
+
+def asked_otherwise(before: RunPlan, after: RunPlan, amendments: Iterable[Amendment]) -> list[str]:
+    """Return in what the first stage that is asked for otherwise differs from how it was asked for, and what differs
+    for the whole run. What was decided about stages meanwhile, and what follows for later ones, would hide it."""
+    asked = _as_asked(before, amendments)
+    for old, new in zip(asked, map(_placeless, after.stages), strict=False):
+        if old != new:
+            rest = [line for line in changes(before, after) if not line.startswith(FOLLOWS)]
+            return [*document_changes(f"stages.{new.index}", old, new), *rest]
+    return []
+
+
+def _as_asked(before: RunPlan, amendments: Iterable[Amendment]) -> list[StagePlan]:
+    """Return the stages as the recipe asked for them, without their places."""
+    first = {made.was.index: made.was for made in amendments if isinstance(made, RepeatStage) and not made.was.repeat}
+    return [_placeless(first.get(stage.index, stage) if stage.repeat else stage) for stage in before.stages]
 
 
 def _placeless(stage: StagePlan) -> StagePlan:

@@ -6,6 +6,8 @@ from launcher.core.attempt import Cluster, Node
 from launcher.core.errors import UserError
 from launcher.core.hardware import GIB, GPUS, Hardware, known_gpu
 
+MOST_GPUS = 1_000_000
+"""More than any cluster has; a plan of more would take all of this machine's memory."""
 _FORM = re.compile(r"(?:(\d+)x)?(\d+)x([A-Za-z][A-Za-z0-9]*)(?:-(\d+))?|(\d+)x(\d+)")
 
 
@@ -36,4 +38,8 @@ def _parts(text: str) -> tuple[int, int, str, int]:
     gpus = int((match[6] or match[2]) if match else 0)
     if match is None or not nodes or not gpus:
         raise UserError(f"--cluster {text}: write NODESxGPUSxNAME-GIB, for example 4x8xH100-80")
+    if nodes * gpus > MOST_GPUS:
+        raise UserError(f"--cluster {text}: {nodes * gpus:,} GPUs; at most {MOST_GPUS:,} can be planned for")
+    if match[4] is not None and not int(match[4]):
+        raise UserError(f"--cluster {text}: a GPU without memory; write its GiB, or leave them out: {match[3]}")
     return nodes, gpus, match[3] or "", int(match[4] or 0)

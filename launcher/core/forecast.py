@@ -118,5 +118,7 @@ def _stage(plan: RunPlan, stage: StagePlan) -> StageForecast:
     sources = {name: SourceForecast(rows=rows, tokens=tokens[name], epochs=rows / max(1, sizes[name].rows),
                                     share=tokens[name] / max(1, total), begin=_part(stage.weights, name),
                                     end=_part(last, name)) for name, rows in counts.items()}
-    return StageForecast(name=stage.name, steps=stage.steps, rows=stage.rows, tokens=total,
+    # Of a stage that has ended early, what it has done: its sources' rows are counted so, too.
+    steps = stage.last_step - stage.first_step + 1
+    return StageForecast(name=stage.name, steps=steps, rows=stage.rows_done, tokens=total,
                          learning_rate=stage.learning_rate, sources=sources, used_up=_used_up(stage))

@@ -31,6 +31,8 @@ ANY_ATTENTION = ("sdpa", "eager", "flash_attention_2")
 EAGER_ONLY = ("eager", "flash_attention_2")
 SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
          "max_position_embeddings", "vocab_size", "head_dim")
+MOST_LAYERS, MOST = 10_000, 2**31 - 1
+"""Far above any model; a plan names every layer, and tensors are no larger in any direction."""
 
 
 def attentions(init: Mapping[str, Any]) -> tuple[str, ...]:
@@ -51,6 +53,8 @@ def init_problems(init: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, f"{architecture} has no such field; {did_you_mean(name, known)}"
         elif name in SIZES and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             yield name, f"{value!r} is not a whole number of at least 1"
+        elif name in SIZES and value > (most := MOST_LAYERS if name == "num_hidden_layers" else MOST):
+            yield name, f"{value} is more than {most}, and so than any model has"
     yield from _shapes(init)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, cast
 
-from launcher.core.document import canonical
+from launcher.core.document import Document, canonical
 from launcher.core.run_plan import RunPlan
 
 _LONG = 60
@@ -12,6 +12,11 @@ _LONG = 60
 def changes(before: RunPlan, after: RunPlan) -> list[str]:
     """Return one line per difference; none if the plans are equal."""
     return list(_compare("", before.model_dump(mode="json"), after.model_dump(mode="json")))
+
+
+def document_changes(path: str, before: Document, after: Document) -> list[str]:
+    """Return one line per difference of a part of two plans."""
+    return list(_compare(path, before.model_dump(mode="json"), after.model_dump(mode="json")))
 
 
 def _compare(path: str, before: Any, after: Any) -> Iterator[str]:

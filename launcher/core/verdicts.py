@@ -66,7 +66,8 @@ def _gated(stage: StagePlan, rule: StageRules, gate: Forget, matrix: Matrix, ste
     if gate.action == "repeat" and stage.repeat < len(rule.repeats):
         told += f"; the stage is repeated with more replay, {stage.repeat + 1} of {len(rule.repeats)} times"
         return _verdict(stage, step, "repeat", stage.first_step - 1, told)
-    tried = f" after {stage.repeat} repeats with more replay" if stage.repeat else ""
+    times = "once" if stage.repeat == 1 else f"{stage.repeat} times"
+    tried = f"; the stage was repeated {times} with more replay" if stage.repeat else ""
     if "warn" in (gate.action, gate.then):
         return _verdict(stage, step, "warn", step, told + tried)
     place = f"stages.{stage.index}.forget"

@@ -15,6 +15,9 @@ from launcher.core.errors import Problem
 
 FieldPath = tuple[str | int, ...]
 _TAG = "tag:yaml.org,2002:"
+MOST_VALUES = 100_000
+"""More than any recipe says: aliases of aliases can stand for more values than a machine has room for."""
+TOO_MANY = f"more than {MOST_VALUES:,} values stand here, those that aliases stand for included"
 
 
 # Tag, pattern, and the characters that such a scalar may begin with, as PyYAML wants them.
@@ -62,6 +65,13 @@ def read_tree(text: str, file: str) -> Tree:
     """Return the tree of a YAML text; on a syntax error its value is None and its problems say why."""
     tree = Tree()
     try:
+        return _read(tree, text, file)
+    except RecursionError:
+        return Tree(problems=[Problem(file, "", "is nested too deeply to be read")])
+
+
+def _read(tree: Tree, text: str, file: str) -> Tree:
+    try:
         node = yaml.compose(text, _Loader)
     except yaml.MarkedYAMLError as error:
         tree.problems.append(_syntax_problem(error, file))
@@ -100,10 +110,14 @@ class _Reader:
     """Turns nodes into values, noting places and problems in the tree."""
 
     def __init__(self, tree: Tree, file: str) -> None:
-        self._tree, self._file = tree, file
+        self._tree, self._file, self._count = tree, file, 0
 
     def read(self, node: yaml.Node, path: FieldPath, inside: tuple[yaml.Node, ...]) -> Any:
         self._tree.values[path] = self._place(node)
+        self._count += 1
+        if self._count > MOST_VALUES:
+            # Told once: whatever else there is would be told, too.
+            return self._problem(node, path, TOO_MANY) if self._count == MOST_VALUES + 1 else None
         if any(node is outer for outer in inside):
             return self._problem(node, path, "contains itself")
         inside = (*inside, node)

@@ -2,7 +2,7 @@
 
 import shlex
 
-from launcher.core.errors import PlatformError, UserError
+from launcher.core.errors import REFUSED, PlatformError, UserError
 from launcher.report.fold import RunFold
 from launcher.storage.checkpoints import Checkpoints
 from launcher.storage.job_log import job_log
@@ -29,6 +29,9 @@ def next_command(run: RunDir, shown: str, fold: RunFold, *, alive: bool = False)
         logs = f"less {where}    " if where else ""
         command = "`launcher submit`" if jobs[0].platform == "ray" else "`launcher submit` or sbatch"
         return f"{logs}the same {command} command {'goes on' if fold.attempt else 'starts it'}"
+    if fold.end and fold.end["exit_code"] == REFUSED:
+        # To resume would be to ask for the same again; the recipe, or what it names, is to be mended first.
+        return f"launcher logs {shown}    {anew(run, shown)}"
     return f"launcher logs {shown}    launcher resume {shown}" if state == "failed" else f"launcher resume {shown}"
 
 
@@ -40,13 +43,13 @@ def nothing_left(run: RunDir, fold: RunFold) -> bool:
         return False
 
 
-def anew(run: RunDir) -> str:
-    """Return the command that begins the same run in another directory."""
+def anew(run: RunDir, directory: str = "NEW") -> str:
+    """Return the command that asks for a run as it was asked for, in another directory or the same."""
     jobs = jobs_of(run)
     command = ["launcher", "submit", "--on", jobs[0].platform] if jobs else ["launcher", "run"]
     try:
         asked = read_submission(run)
     except UserError:
-        return f"{' '.join(command)} RECIPE --run-dir NEW"
+        return f"{' '.join(command)} RECIPE --run-dir {directory}"
     options = (part for override in asked.overrides for part in ("--set", override))
-    return shlex.join([*command, asked.origin or asked.file, *options, "--run-dir", "NEW"])
+    return shlex.join([*command, asked.origin or asked.file, *options, "--run-dir", directory])

@@ -6,6 +6,7 @@ does to a plan is `core.amending`.
 
 from launcher.core.amending import amended, missing_skips
 from launcher.core.amendment import Amendment, SkipRows, amendment_from_json
+from launcher.core.errors import UserError
 from launcher.core.run_plan import RunPlan
 from launcher.storage.checkpoints import Checkpoints
 from launcher.storage.run_dir import RunDir
@@ -15,8 +16,16 @@ FOLDER = "amendments/"
 
 
 def amendments(run: RunDir) -> list[Amendment]:
-    """Return all of a run's amendments, in order."""
-    return [amendment_from_json(run.store.get(key)) for key in sorted(run.store.list(FOLDER))]
+    """Return all of a run's amendments, in order. Raises UserError where one cannot be read."""
+    return [_amendment(run, key) for key in sorted(run.store.list(FOLDER))]
+
+
+def _amendment(run: RunDir, key: str) -> Amendment:
+    try:
+        return amendment_from_json(run.store.get(key))
+    except ValueError:
+        raise UserError(f"{run.url}/{key}: not a file that this version of launcher has written, or it was damaged "
+                        "since; put it back") from None
 
 
 def add_amendment(run: RunDir, amendment: Amendment) -> None:

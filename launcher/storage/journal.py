@@ -12,14 +12,17 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from launcher.core.errors import UserError
 from launcher.core.events import Event
 from launcher.storage.files import append_whole, is_full, write_atomic
 from launcher.storage.growing import Growing
 from launcher.storage.run_dir import RunDir
 
 UNSAID = "unsaid.jsonl"
+ALWAYS = frozenset({"event", "time", "attempt"})
+"""What every event says."""
 
 
 class _File:
@@ -109,11 +112,27 @@ class JournalReader:
 
     def __init__(self, run: RunDir) -> None:
         self._file = Growing(run, run.JOURNAL)
-        self._rest = b""
+        self._run, self._rest, self._lines = run, b"", 0
 
     def new_events(self) -> list[dict[str, Any]]:
-        """Return the events written since the last call; an unfinished last line waits."""
-        return [json.loads(line) for line in self.new_lines()]
+        """Return the events written since the last call; an unfinished last line waits. Raises UserError as `each`."""
+        return list(self.each())
+
+    def each(self) -> Iterator[dict[str, Any]]:
+        """Yield the same one by one. Raises UserError at a line that is no event: of another program, or damaged."""
+        for line in self.new_lines():
+            self._lines += 1
+            yield self._event(line)
+
+    def _event(self, line: bytes) -> dict[str, Any]:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            event = None
+        if isinstance(event, dict) and (found := cast(dict[str, Any], event)).keys() >= ALWAYS:
+            return found
+        raise UserError(f"{self._run.url}/{self._run.JOURNAL}:{self._lines}: no event of a run; launcher did not write "
+                        "this line, or it was damaged since. Remove it, or name another run")
 
     def new_lines(self) -> list[bytes]:
         """Return the same as they are written: a long journal takes several times the room once it is read."""
@@ -123,7 +142,7 @@ class JournalReader:
 
 def read_journal(run: RunDir) -> Iterator[dict[str, Any]]:
     """Yield the events of a run so far; a torn last line is left out."""
-    yield from map(json.loads, JournalReader(run).new_lines())
+    yield from JournalReader(run).each()
 
 
 def cut_torn_line(path: Path) -> int:

@@ -4,7 +4,7 @@ Starting is resuming from nothing: the first command writes plan and recipe, eve
 or one that differs only in what is still to come.
 """
 
-from launcher.core.amending import amend, amended, carried
+from launcher.core.amending import amend, amended, asked_otherwise, carried, told
 from launcher.core.amendment import ChangeStages
 from launcher.core.document import Document
 from launcher.core.errors import PlanChanged, UserError
@@ -52,14 +52,15 @@ def begin_run(run: RunDir, plan: RunPlan, recipe: bytes, submission: Submission)
 
 def change_of(run: RunDir, plan: RunPlan) -> ChangeStages | None:
     """Return how a plan changes what is still to come of a run; None if it does not. Raises PlanChanged otherwise."""
-    before, ended = read_plan(run), last_end(run)
-    plan = carried(before, plan, amendments(run))
+    before, ended, made = read_plan(run), last_end(run), amendments(run)
+    carrying = carried(before, plan, made)
     finished = ended is not None and ended.outcome == "finished"
     done = before.steps if finished else max(Checkpoints(run).committed(), default=0)
     try:
-        return amend(before, plan, done)
+        return amend(before, carrying, done)
     except ValueError as error:
-        raise PlanChanged(f"{run.url}: this run was begun with another plan:\n{error}\nOnly stages after step {done}, "
+        found = told(asked_otherwise(before, plan, made)) or error
+        raise PlanChanged(f"{run.url}: this run was begun with another plan:\n{found}\nOnly stages after step {done}, "
                           "the last that is saved, may change. Undo the change to continue it, or start a new run with "
                           "--run-dir (or another name).") from None
 
@@ -70,6 +71,8 @@ def read_plan(run: RunDir) -> RunPlan:
         plan = RunPlan.from_json(run.store.get(run.PLAN))
     except KeyError:
         raise UserError(f"{run.url}: no run here (no {run.PLAN}); `launcher ls` shows the runs there are") from None
+    except ValueError:
+        raise UserError(_not_ours(run, run.PLAN)) from None
     return amended(plan, amendments(run))
 
 
@@ -79,6 +82,13 @@ def read_submission(run: RunDir) -> Submission:
         return Submission.from_json(run.store.get(SUBMISSION))
     except KeyError:
         raise UserError(f"{run.url}: no run here (no {SUBMISSION}); `launcher ls` shows the runs there are") from None
+    except ValueError:
+        raise UserError(_not_ours(run, SUBMISSION)) from None
+
+
+def _not_ours(run: RunDir, name: str) -> str:
+    return (f"{run.url}/{name}: not a file that this version of launcher has written, or it was damaged since; put it "
+            "back, or name another run")
 
 
 def next_attempt(run: RunDir) -> int:

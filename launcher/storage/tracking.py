@@ -68,6 +68,11 @@ class TrackingFolder:
         # offline-run-20260101_120000-id and run-20260101_120000-id: by the time in the name.
         return sorted(found, key=lambda path: path.parent.name.removeprefix("offline-"))
 
+    def unsent(self) -> list[Path]:
+        """Return those that were written without a server, and that nobody has sent since."""
+        return [path for path in self.logs() if path.parent.name.startswith("offline-")
+                and not path.with_name(f"{path.name}.synced").exists()]
+
     def key(self, path: Path) -> str:
         """Return the key of one of these files."""
         return f"{self._run.TRACKING}/{path.relative_to(self.path)}"

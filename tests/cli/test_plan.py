@@ -6,9 +6,10 @@ import sys
 import pytest
 
 from launcher.cli.main import main
-from launcher.cli.plan import facts_of, plan_of
-from launcher.cli.plan_time import this_device, versions
+from launcher.cli.plan import facts_of, plan_of, show_plan
+from launcher.cli.plan_time import Asked, this_device, versions
 from launcher.core.calibration import CPU_START, Calibration, cpu_hardware, key_of, probes
+from launcher.core.errors import Unplannable
 from launcher.core.hardware import GPUS
 from launcher.core.outlook import Machines, geometry
 from launcher.core.run_plan import RunPlan
@@ -62,6 +63,17 @@ def test_json_is_the_plan_with_what_it_comes_to(launch):
 def test_an_uneven_number_of_workers_is_told_with_the_nearest_batch(launch):
     said = launch("plan", "cardiology", "--cluster", "3x8")
     assert "24 workers" in said and "33% of their time is idle, with batch.rows 24 none" in said
+
+
+def test_of_more_nodes_than_the_recipe_wants_so_many_are_planned_for(launch):
+    larger, as_wanted = (launch("plan", "cardiology", "--cluster", f"{nodes}x8xH100-80") for nodes in (8, 4))
+    assert larger == as_wanted and "a step on 4 x 8 H100-80" in larger
+
+
+def test_a_cluster_that_is_not_what_the_recipe_wants_is_refused_with_how_to_plan_for_it(launch):
+    with pytest.raises(Unplannable, match=r"2 nodes are needed and 1 present\n.*--set cluster=\{\} plans for all"):
+        show_plan("cardiology", [], Asked("1x8xH100-80"), as_json=False)
+    assert "a step on 8 H100-80" in launch("plan", "cardiology", "--cluster", "1x8xH100-80", "--set", "cluster={}")
 
 
 def test_memory_is_told_part_by_part_with_whether_it_fits(launch):

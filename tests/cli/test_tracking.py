@@ -90,6 +90,25 @@ def test_a_folder_that_cannot_be_written_is_told_and_the_run_goes_on(tmp_path: P
     assert went_on and told[0].startswith("the run is not tracked: ")
 
 
+def test_what_no_server_was_reached_for_is_told_with_the_command_that_sends_it_until_it_is_sent(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    life = tmp_path / "run/tracking/wandb/offline-run-20260101_120000-x/run-x.wandb"
+    life.parent.mkdir(parents=True)
+    life.touch()
+    monkeypatch.setattr(Keeper, "_keep", lambda _: None)
+
+    def told() -> list[str]:
+        lines = list[str]()
+        with tracked(RunDir(tmp_path / "run"), tracking_recipe(), lines.append):
+            pass
+        return lines
+
+    line, = told()
+    assert f"wandb sync {tmp_path}/run/tracking/wandb/offline-run-*" in line
+    life.with_name("run-x.wandb.synced").touch()
+    assert told() == []
+
+
 def tracking_recipe() -> Recipe:
     return load_recipe("quickstart", ["tracking={wandb: {project: hearts}}"]).recipe
 

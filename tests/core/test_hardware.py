@@ -30,6 +30,13 @@ def test_what_is_no_cluster_is_refused_with_the_form(text):
         parse_cluster(text)
 
 
+@pytest.mark.parametrize(("text", "told"), [("99999999999x8xH100-80", "at most 1,000,000"),
+                                            ("1x8xH100-0", "without memory")])
+def test_numbers_that_no_cluster_has_are_refused_at_once(text, told):
+    with pytest.raises(UserError, match=told):
+        parse_cluster(text)
+
+
 def test_a_kind_that_is_not_known_has_no_figures():
     assert hardware_of("2x4xMI300X-192") is None and hardware_of("8xA100-64") is None and hardware_of("3x8") is None
 

@@ -18,6 +18,8 @@ def test_a_good_description_has_no_problem() -> None:
     ({"hidden_size": 0}, "hidden_size", "at least 1"),
     ({"hidden_size": "64"}, "hidden_size", "whole number"),
     ({"hidden_size": True}, "hidden_size", "whole number"),
+    ({"num_hidden_layers": 10**30}, "num_hidden_layers", "more than 10000"),
+    ({"vocab_size": 2**31}, "vocab_size", "than any model has"),
     ({"hidden_size": 66}, "hidden_size", "not a multiple of num_attention_heads 4"),
     ({"num_key_value_heads": 3}, "num_attention_heads", "not a multiple of num_key_value_heads 3"),
 ])

@@ -1,5 +1,7 @@
 """From text to a recipe: YAML as people mean it, one base, and overrides."""
 
+import itertools
+
 import pytest
 
 from launcher.core.errors import RecipeInvalid
@@ -87,6 +89,19 @@ def test_aliases_may_be_used():
     text = TEXT.replace("{on: 1, no: 3}", "&mix {on: 1, no: 3}").replace(
         "batch:", "  - {name: b, length: {steps: 2}, mix: *mix, learning_rate: 1e-4}\nbatch:")
     assert read(text).stages[1].mix == {"on": 1, "no": 3}
+
+
+@pytest.mark.parametrize("text", ["[" * 3000, "- " * 3000 + "a", "{a: " * 3000])
+def test_what_is_nested_too_deeply_is_refused(text):
+    with pytest.raises(RecipeInvalid, match="nested too deeply"):
+        read(text)
+
+
+def test_aliases_of_aliases_that_come_to_too_much_are_refused_at_once():
+    names = "abcdefghi"
+    lists = (f"{after}: &{after} [{', '.join(['*' + name] * 9)}]" for name, after in itertools.pairwise(names))
+    with pytest.raises(RecipeInvalid, match="more than 100,000 values"):
+        read("\n".join(["a: &a [x, x, x, x, x, x, x, x, x]", *lists]))
 
 
 def test_unknown_fields_do_not_hide_what_else_is_wrong():

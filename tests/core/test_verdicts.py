@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher.core.amending import amend, amended, carried
+from launcher.core.amending import amend, amended, asked_otherwise, carried
 from launcher.core.amendment import EndStage, RepeatStage, amendment_from_json
 from launcher.core.errors import Unplannable
 from launcher.core.events import SourceLoss
+from launcher.core.forecast import forecast
 from launcher.core.mixing import locate, rows_by_source
 from launcher.core.schedule import learning_rate
 from launcher.core.stage_rules import StageRules, rules_of
@@ -149,6 +150,12 @@ def test_a_base_that_was_not_measured_is_told_and_stops_nothing():
 REPEATING = [STAGES[0], {**STAGES[1], "forget": {"limits": {"a": 0.05}, "action": "repeat", "times": 2}}, STAGES[2]]
 
 
+def test_a_stage_that_has_ended_early_comes_to_what_it_has_done():
+    told = forecast(amended(PLAN, [EndStage(from_step=31, reason="", stage=1)])).stages[1]
+    assert (told.steps, told.rows) == (10, PLAN.stages[1].rows // 2)
+    assert sum(part.rows for part in told.sources.values()) == told.rows, "shares of it come to a whole"
+
+
 def repeating():
     made = recipe({name: {"holdout": 0.1} for name in SIZES}, REPEATING)
     return planned(SIZES, STAGES), rules_of(made, prepared(SIZES, holdout=9), TEMPLATE)
@@ -170,7 +177,7 @@ def test_a_repeat_goes_back_to_the_stage_before_with_more_replay_until_it_was_re
     twice = amended(once, [amendment_for(once, told, verdicts[2].model_dump())])
     assert twice.stages[1].repeat == 2
     _, verdicts = follow(told, GATED, twice)
-    assert verdicts[2].action == "stop" and "after 2 repeats with more replay" in verdicts[2].reason
+    assert verdicts[2].action == "stop" and "repeated 2 times with more replay" in verdicts[2].reason
 
 
 def test_a_repeat_may_not_use_what_later_stages_count_on():
@@ -294,6 +301,10 @@ def test_a_recipe_that_comes_again_knows_nothing_of_what_was_decided():
     other = planned(SIZES, [{**STAGES[0], "learning_rate": 5e-3}, *STAGES[1:]])
     with pytest.raises(ValueError, match=r"stages.0.learning_rate"):
         amend(now, carried(now, other, made), 28)
+    assert asked_otherwise(now, plan, made) == []
+    assert [line.partition(":")[0] for line in asked_otherwise(now, other, made)] == ["stages.0.learning_rate"]
+    other = planned(SIZES, [STAGES[0], {**STAGES[1], "learning_rate": 5e-3}, STAGES[2]], seed=1)
+    assert [line.partition(":")[0] for line in asked_otherwise(now, other, made)] == ["stages.1.learning_rate", "seed"]
 
 
 def test_amendments_are_read_again():

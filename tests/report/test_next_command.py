@@ -36,6 +36,14 @@ def test_a_run_that_failed_is_looked_at_and_resumed(tmp_path: Path) -> None:
     assert offered(tmp_path, FAILED, alive=True) == "launcher logs runs/tiny -f    launcher stop runs/tiny"
 
 
+def test_a_run_that_was_refused_is_asked_for_again_once_its_recipe_is_mended(tmp_path: Path) -> None:
+    refused = [*started(1, 1.0), failure(0, "no answers", 2.0), *ended("refused", 2, 3.0)]
+    assert offered(tmp_path, refused) == "launcher logs runs/tiny    launcher run RECIPE --run-dir runs/tiny"
+    asked = Submission(file="tiny.yaml", overrides=("seed=1",), recipe=RECIPE, cache="cache")
+    RunDir(tmp_path).store.put(SUBMISSION, asked.to_json().encode())
+    assert offered(tmp_path, refused).endswith("launcher run tiny.yaml --set seed=1 --run-dir runs/tiny")
+
+
 def test_a_run_that_had_a_job_is_submitted_again_and_not_trained_on_where_people_log_in(tmp_path: Path) -> None:
     record_submitted(RunDir(committed(tmp_path)), "7", 1.0)
     assert offered(tmp_path, FAILED) == "the same `launcher submit` or sbatch command goes on"
