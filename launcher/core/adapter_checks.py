@@ -27,6 +27,7 @@ def adapter_problems(recipe: Recipe) -> Found:
     if adapter.dropout >= 1:
         yield ("adapter", "dropout"), "leaves nothing of the adapters' input, so nothing is learnt; use less than 100%"
     yield from _twice(adapter)
+    yield from _per_stage(recipe, adapter)
 
 
 def template_problems(adapter: Adapter | None, ds_template: Mapping[str, Any],
@@ -48,3 +49,22 @@ def _twice(adapter: Adapter) -> Found:
             yield ("adapter", "targets", number), "an empty name; use all-linear, or names such as q_proj"
         elif target == "all-linear":
             yield ("adapter", "targets", number), "all-linear stands alone: targets: all-linear"
+
+
+def _per_stage(recipe: Recipe, adapter: Adapter) -> Found:
+    if adapter.per_stage is None:
+        return
+    path: FieldPath = ("adapter", "per_stage")
+    if len(recipe.stages) == 1:
+        yield path, "the recipe has one stage, and so one adapter; remove it"
+    if adapter.per_stage == "stacked" and adapter.kind == "dora":
+        # peft adds up what each of several changes in a pass, and multiplies their factors when it merges them.
+        yield path, ("DoRA turns the weights that it finds, and several beside each other all find the base's, so they "
+                     "are no sum that could be merged; use merged, or kind: lora")
+    if adapter.per_stage == "merged" and adapter.base == "4bit":
+        yield path, ("weights with an adapter in them would have to be rounded to 4 bits again, which takes away much "
+                     "of what it learnt; use stacked, or leave adapter.base out")
+    for number, stage in enumerate(recipe.stages):
+        if number and stage.optimizer is not None and stage.optimizer.state == "reset":
+            yield ("stages", number, "optimizer", "state"), ("each stage trains an adapter of its own, which begins "
+                                                             "without moments; remove it")
