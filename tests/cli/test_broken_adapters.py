@@ -61,8 +61,8 @@ BROKEN = {
                                 "turns the weights that it finds, and several beside each other all find the base's"),
     "merged into 4 bits": (END, f"{SECOND}, base: 4bit, per_stage: merged,", ":14:32: adapter.per_stage: weights with "
                            "an adapter in them would have to be rounded to 4 bits again"),
-    "a reset of what begins anew": (END, f"{SECOND.replace('mix', 'optimizer: {state: reset}, mix')}, per_stage: merged,",
-                                    ":13:52: stages.1.optimizer.state: each stage trains an adapter of its own"),
+    "a reset of what begins anew": (END, SECOND.replace("mix", "optimizer: {state: reset}, mix")
+                                    + ", per_stage: merged,", ":13:52: stages.1.optimizer.state: each stage trains an adapter of its own"),
 }  # fmt: skip
 
 
