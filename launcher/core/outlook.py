@@ -97,7 +97,7 @@ def outlook(plan: RunPlan, facts: ModelFacts, machines: Machines, *, price: floa
     hours = _seconds(plan, facts, machines, adapter) / 3600
     listed = machines.hardware.price
     hourly = price if price is not None else listed.dollars if listed else None
-    size = CHECKPOINTED * (facts.parameters if adapter is None else adapter)
+    size = CHECKPOINTED * (facts.parameters if adapter is None else adapter * _adapters(plan))
     blocked, written = size / machines.ranks / machines.hardware.host_link, size / machines.nodes / disk
     return Outlook(
         machines=machines.said, ranks=machines.ranks, nodes=machines.nodes, basis=machines.basis,
@@ -117,6 +117,11 @@ def _seconds(plan: RunPlan, facts: ModelFacts, machines: Machines, adapter: int 
                          machines.network)
         found += step.seconds * (stage.last_step - stage.first_step + 1)
     return found
+
+
+def _adapters(plan: RunPlan) -> int:
+    """Return how many the last checkpoint holds: those of earlier stages are carried along."""
+    return len(plan.stages) if plan.adapter is not None and plan.adapter.per_stage is not None else 1
 
 
 def geometry(plan: RunPlan, machines: Machines) -> Geometry:

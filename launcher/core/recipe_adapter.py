@@ -43,8 +43,9 @@ class Adapter(Document):
     bitsandbytes, under ZeRO 1 and 2. Default: in the model's precision."""
     per_stage: Literal["stacked", "merged"] | None = None
     """Train an adapter of its own in each stage, while those of earlier stages stay as they are. stacked: they compute
-    beside the new one. merged: they are added into the weights that it is beside, so that a step costs one adapter
-    however many stages there are. Default: one adapter, which all stages train."""
+    beside the new one. merged: they are added into the weights that it is beside, in fp32 and then rounded to the
+    model's precision, so that a step costs one adapter however many stages there are. Default: one adapter, which all
+    stages train."""
 
     @model_validator(mode="after")
     def _expression(self) -> "Adapter":

@@ -62,7 +62,8 @@ BROKEN = {
     "merged into 4 bits": (END, f"{SECOND}, base: 4bit, per_stage: merged,", ":14:32: adapter.per_stage: weights with "
                            "an adapter in them would have to be rounded to 4 bits again"),
     "a reset of what begins anew": (END, SECOND.replace("mix", "optimizer: {state: reset}, mix")
-                                    + ", per_stage: merged,", ":13:52: stages.1.optimizer.state: each stage trains an adapter of its own"),
+                                    + ", per_stage: merged,",
+                                    ":13:52: stages.1.optimizer.state: each stage trains an adapter of its own"),
 }  # fmt: skip
 
 
@@ -70,9 +71,9 @@ BROKEN = {
 def plan_of(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
-    def plan(text):
+    def plan(text, *options):
         (tmp_path / "r.yaml").write_text(text)
-        monkeypatch.setattr(sys, "argv", ["launcher", "plan", "r.yaml"])
+        monkeypatch.setattr(sys, "argv", ["launcher", "plan", "r.yaml", *options])
         with pytest.raises(SystemExit) as ended:
             main()
         said = capsys.readouterr()
@@ -86,9 +87,11 @@ def test_the_plan_tells_how_much_is_trained(plan_of):
     assert (code, err) == (0, "") and "LoRA of rank 8, 1.09M parameters are trained" in out
     code, out, err = plan_of(GOOD.replace("rank: 8", "kind: dora, rslora: true, rank: 8"))
     assert (code, err) == (0, "") and "rank-stabilized DoRA of rank 8, 1.14M parameters are trained" in out
-    code, out, err = plan_of(GOOD.replace(END, f"{SECOND}, per_stage: merged,"))
+    one = plan_of(GOOD, "--cluster", "1xA100-80")[1]
+    code, out, err = plan_of(GOOD.replace(END, f"{SECOND}, per_stage: merged,"), "--cluster", "1xA100-80")
     assert (code, err) == (0, "") and "LoRA of rank 8, one a stage, merged, 1.09M parameters are trained" in out
     assert "steps 11 to 15 (second): its own adapter; those before it stay" in out
+    assert "saving   12 MiB a checkpoint" in one and "saving   25 MiB a checkpoint" in out
 
 
 @pytest.mark.parametrize("name", BROKEN)

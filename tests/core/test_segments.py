@@ -117,6 +117,9 @@ def test_a_stage_that_ends_early_or_is_done_again_keeps_its_adapter():
     cut = cut_after(run, 1, 6)
     assert spans(cut) == [(1, 4, StageAdapter(of_stage=0)), (5, 6, StageAdapter(of_stage=1)),
                           (7, 10, StageAdapter(of_stage=2))]
+    more = made(*(stage(4) for _ in range(4)), **LORA)
+    change = amend(run, more, run.steps)
+    assert change is not None and amended(run, [change]) == more and more.chain(12) == run.chain()
     again = with_stages(run, [each.model_copy(update={"repeat": int(each.index == 1)}) for each in run.stages])
     assert spans(again) == spans(run) and again.chain(4) == run.chain(4) != run.chain(5)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from launcher.cli.export import export_step
+from launcher.cli.export import export, export_step
 from launcher.core.adapter_targets import chosen
 from launcher.core.recipe import ModelChoice, Optimizer
 from launcher.core.recipe_adapter import Adapter
@@ -157,7 +158,8 @@ def test_two_stages_are_those_of_plain_peft_and_so_is_what_is_written(case: Case
     run = submitted(RunDir(tmp_path / "run"), plan, tmp_path / "cache")
     export_step(run, tmp_path / "adapters", None, merge=False)
     export_step(run, tmp_path / "merged", None, merge=True)
-    assert files(tmp_path / "adapters") == files(run.path / "model")
+    export(run, tmp_path / "copied", sum(map(prod, manifest.shapes.values())))
+    assert files(tmp_path / "adapters") == files(tmp_path / "copied") == files(run.path / "model")
     again, trained = logits(plainly_loaded(base, run.path / "model", case.adapter)), logits(peft)
     merged = logits(AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32))
     print(f"{case}: logits, exported {float((again - trained).abs().max()):.1e}, merged "
