@@ -58,7 +58,7 @@ BROKEN = {
     "one a stage in other words": ("rank: 8", "per_stage: mixed", ":13:22: adapter.per_stage: expected 'stacked' or "
                                    "'merged', not 'mixed'"),
     "DoRAs beside each other": (END, f"{SECOND}, kind: dora, per_stage: stacked,", ":14:32: adapter.per_stage: DoRA "
-                                "learns the lengths of weights, and beside an earlier one peft takes those of the base"),
+                                "learns the lengths of weights, and beside an earlier one peft takes those of the"),
     "merged into 4 bits": (END, f"{SECOND}, base: 4bit, per_stage: merged,", ":14:32: adapter.per_stage: weights with "
                            "an adapter in them would have to be rounded to 4 bits again"),
     "a reset of what begins anew": (END, SECOND.replace("mix", "optimizer: {state: reset}, mix")
