@@ -60,8 +60,8 @@ def _per_stage(recipe: Recipe, adapter: Adapter) -> Found:
     if adapter.per_stage == "stacked" and adapter.kind == "dora":
         # peft (lora/variants.py) scales what the earlier ones made by norms of the base alone; with dropout it scales
         # the base alone while it trains, and all of it when it does not.
-        yield path, ("DoRA learns the lengths of weights, and beside an earlier one peft takes those of the base alone, "
-                     "so they are not the lengths of what computes; use merged, or kind: lora")
+        yield path, ("DoRA learns the lengths of weights, and beside an earlier one peft takes those of the base: "
+                     "not the lengths of what computes; use merged, or kind: lora")
     if adapter.per_stage == "merged" and adapter.base == "4bit":
         yield path, ("weights with an adapter in them would have to be rounded to 4 bits again, which takes away much "
                      "of what it learnt; use stacked, or leave adapter.base out")
