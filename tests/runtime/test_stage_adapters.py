@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from launcher.cli.export import export, export_step
 from launcher.core.adapter_targets import chosen
+from launcher.core.document import fingerprint
 from launcher.core.recipe import ModelChoice, Optimizer
 from launcher.core.recipe_adapter import Adapter
 from launcher.core.run_plan import RunPlan
@@ -58,7 +59,7 @@ def planned(folder: Path, case: Case, *, precision: str = "fp32", dropout: float
     adapter = case.adapter.model_copy(update={"dropout": dropout})
     plan = make_plan(indexes, model, rows_per_step=6, stage_rows=[6 * steps - 3 for steps in STAGES[: len(case.zero)]],
                      adapter=adapter, optimizer=Optimizer(weight_decay=0.1))
-    segments = segments_of(plan.stages, sequence_length=LENGTH, deepspeed="tiny", adapter=True, layers=None,
+    segments = segments_of(plan.stages, sequence_length=LENGTH, deepspeed=fingerprint({}), adapter=True, layers=None,
                            per_stage=True)
     return plan.model_copy(update={"segments": segments})
 
