@@ -16,6 +16,7 @@ from launcher.core.memory_setting import Device, Setting, Zero
 from launcher.core.memory_state import state
 from launcher.core.memory_use import Phase, Use
 from launcher.core.run_plan import RunPlan
+from launcher.core.stage_adapters import count_of
 
 PHASES: tuple[Phase, ...] = ("backward", "update")
 
@@ -57,9 +58,12 @@ def setting_of(plan: RunPlan, facts: ModelFacts, config: dict[str, Any], *, work
     trained = facts.parameters if plan.adapter is None else facts.adapter_parameters(plan.adapter)
     if trained is None:
         return None
+    # Where each stage has an adapter, the last one's engine is the largest.
+    earlier = (count_of(plan) - 1) * trained
+    at_work = count_of(plan) if plan.adapter is not None and plan.adapter.per_stage == "stacked" else 1
     return Setting(
-        facts=facts, trained=trained, frozen=0 if plan.adapter is None else facts.parameters,
-        adapter_rank=0 if plan.adapter is None else plan.adapter.rank,
+        facts=facts, trained=trained, frozen=0 if plan.adapter is None else facts.parameters + earlier,
+        adapter_rank=0 if plan.adapter is None else plan.adapter.rank, adapters_at_work=at_work, parked=earlier,
         four_bits=facts.layers * facts.layer_parameters if plan.adapter and plan.adapter.base == "4bit" else 0,
         precision=plan.model.precision,
         attention=plan.model.attention, checkpointing=plan.model.gradient_checkpointing, length=plan.sequence_length,

@@ -31,6 +31,8 @@ def state(setting: Setting) -> Iterator[Use]:
     copied = FP32 * setting.slice
     yield Use("checkpoint copies", host=CHECKPOINT_SETS * 3 * (
         copied if setting.zero.optimizer_away else _pinned(setting, copied)))
+    # It does not change, so a checkpoint is written from where it lies.
+    yield Use("earlier adapters", host=(FP32 + MOMENTS) * -(-setting.parked // setting.workers))
 
 
 def _weights(setting: Setting) -> Use:

@@ -14,6 +14,7 @@ from launcher.core.document import Document
 from launcher.core.hardware import CPU, Hardware
 from launcher.core.run_plan import RunPlan
 from launcher.core.saving import EXPECTED_S, auto_seconds
+from launcher.core.stage_adapters import count_of
 from launcher.core.step_time import Coefficients, Known, StepTime, coefficients_of, step_time
 from launcher.core.step_work import Geometry, geometry_of, shape_of
 
@@ -97,7 +98,7 @@ def outlook(plan: RunPlan, facts: ModelFacts, machines: Machines, *, price: floa
     hours = _seconds(plan, facts, machines, adapter) / 3600
     listed = machines.hardware.price
     hourly = price if price is not None else listed.dollars if listed else None
-    size = CHECKPOINTED * (facts.parameters if adapter is None else adapter * _adapters(plan))
+    size = CHECKPOINTED * (facts.parameters if adapter is None else adapter * count_of(plan))
     blocked, written = size / machines.ranks / machines.hardware.host_link, size / machines.nodes / disk
     return Outlook(
         machines=machines.said, ranks=machines.ranks, nodes=machines.nodes, basis=machines.basis,
@@ -117,11 +118,6 @@ def _seconds(plan: RunPlan, facts: ModelFacts, machines: Machines, adapter: int 
                          machines.network)
         found += step.seconds * (stage.last_step - stage.first_step + 1)
     return found
-
-
-def _adapters(plan: RunPlan) -> int:
-    """Return how many the last checkpoint holds: those of earlier stages are carried along."""
-    return len(plan.stages) if plan.adapter is not None and plan.adapter.per_stage is not None else 1
 
 
 def geometry(plan: RunPlan, machines: Machines) -> Geometry:

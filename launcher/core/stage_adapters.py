@@ -30,6 +30,11 @@ def names_of(parameters: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({adapter_of(name) for name in parameters if ADAPTER in name}, key=_number))
 
 
+def count_of(plan: RunPlan) -> int:
+    """Return how many adapters a run has at its end: those of earlier stages are carried along."""
+    return len(plan.stages) if plan.adapter is not None and plan.adapter.per_stage is not None else 1
+
+
 def folder_of(plan: RunPlan, adapter: str) -> str:
     """Return where an exported adapter goes: beside the tokenizer, or in a folder that is named like its stage."""
     found = _NUMBERED.fullmatch(adapter)

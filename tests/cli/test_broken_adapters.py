@@ -54,7 +54,6 @@ BROKEN = {
     "the output embedding of tied ones": ("v_proj]", "lm_head]", "adapter.targets: lm_head is the input embedding too"),
     "a new model": ("path: Qwen/Qwen2.5-1.5B", "init: {architecture: llama}, tokenizer: {train: {vocab_size: 400}}",
                     ":13:1: adapter: an adapter on a new model would train on random weights"),
-    "one a stage of one stage": ("rank: 8", "per_stage: merged", ":13:11: adapter.per_stage: the recipe has one stage"),
     "one a stage in other words": ("rank: 8", "per_stage: mixed", ":13:22: adapter.per_stage: expected 'stacked' or "
                                    "'merged', not 'mixed'"),
     "DoRAs beside each other": (END, f"{SECOND}, kind: dora, per_stage: stacked,", ":14:32: adapter.per_stage: DoRA "
@@ -64,6 +63,10 @@ BROKEN = {
     "a reset of what begins anew": (END, SECOND.replace("mix", "optimizer: {state: reset}, mix")
                                     + ", per_stage: merged,",
                                     ":13:52: stages.1.optimizer.state: each stage trains an adapter of its own"),
+    "a reset of all that begins anew": ("rank: 8", "per_stage: merged}\noptimizer: {state: reset",
+                                        "optimizer.state: each stage trains an adapter of its own"),
+    "a folder where a file is": (END, SECOND.replace("second", "adapters.json") + ", per_stage: merged,",
+                                 ":13:6: stages.1.name: its adapter is written into a folder of this name"),
 }  # fmt: skip
 
 
