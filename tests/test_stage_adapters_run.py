@@ -9,7 +9,7 @@ from tests.test_policies_run import write as write_toy
 from tests.toy_run import differences, journal, launcher
 
 BASE = """stages:
-  - {name: base, length: {steps: 2}, mix: {counting: 1}}
+  - {name: base, length: {steps: 2}, mix: {counting: 1, stories: 1}}
 """
 RECIPE = """
 name: adapters
