@@ -118,7 +118,7 @@ def last_state(run: Path) -> dict[str, Any]:
     """Return what the last manifest says, and digests of its tensors (masters, both moments) and of the model."""
     last = max((run / "checkpoints").glob("step-*"))
     manifest = json.loads((last / "manifest.json").read_text())
-    files = [*last.glob("rank-*"), *(run / "model").iterdir()]
+    files = [*last.glob("rank-*"), *(file for file in (run / "model").rglob("*") if file.is_file())]
     digests = {f"{file.parent.name}/{file.name}": hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
     assert sum(name.endswith(".bin") for name in digests) == manifest["world_size"] == 2
     assert any(name.endswith("model.safetensors") for name in digests)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from launcher.cli.find_run import find_run
 from launcher.core.errors import PlatformError, UserError
+from launcher.core.stage_adapters import TABLE
 from launcher.storage.checkpoints import Checkpoints
 from launcher.storage.journal import read_journal
 from launcher.storage.new_directory import new_directory
@@ -22,7 +23,7 @@ from launcher.storage.slice_files import Damaged
 from launcher.storage.store import LocalStore, open_store
 
 CHUNK = 64 * 2**20
-LAST = ("config.json", "adapter_config.json")
+LAST = ("config.json", "adapter_config.json", TABLE)
 """What makes a model directory complete is copied last."""
 AGREES = {"fp32": 1e-4, "bf16": 1e-2, "fp16": 1e-2}
 """Relative difference of holdout losses between the run and plain transformers: kernels and dtypes round otherwise."""
@@ -43,6 +44,9 @@ def export_run(argument: str, out: str, *, step: int | None, merge: bool, proof:
         sys.stdout.write(told + "\n")
         if proof:
             sys.stdout.write(_proof(run, target, at) + "\n")
+    if (target / TABLE).is_file():
+        sys.stdout.write(f"next: load them as {target / TABLE} says, or launcher export {run.url} OTHER --merge\n")
+        return
     sys.stdout.write("next: python -c \"from transformers import pipeline; "
                      f"print(pipeline('text-generation', '{target}')('Hello'))\"\n")
 

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from launcher.core.forecast import Forecast, StageForecast
 from launcher.core.run_plan import RunPlan, SegmentPlan
-from launcher.core.trainable import Globs, Top
+from launcher.core.trainable import Globs, StageAdapter, Top
 
 WIDTH = 80
 LABEL = 9
@@ -89,6 +89,8 @@ def _trained(segment: SegmentPlan) -> str:
             return "adapters"
         case Globs(globs=globs):
             return ", ".join(globs)
+        case StageAdapter(of_stage=number):
+            return "its own adapter" + ("; those before it stay" if number else "")
         case Top(top=top):
             return f"the top {top} layer{'s' * (top > 1)}, the last norm and the head"
 

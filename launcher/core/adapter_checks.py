@@ -13,6 +13,9 @@ from launcher.core.yaml_tree import FieldPath
 Found = Iterator[tuple[FieldPath, str]]
 NO_BITSANDBYTES = ("adapter.base: 4bit needs bitsandbytes, which is not installed here; install launcher[4bit], or "
                    "leave adapter.base out")
+FILES = (".json", ".jinja", ".txt", ".model")
+"""Ends of names that files beside the folders of an exported model's adapters have."""
+_NO_MOMENTS = "each stage trains an adapter of its own, which begins without moments; remove it"
 
 
 def adapter_problems(recipe: Recipe) -> Found:
@@ -27,6 +30,7 @@ def adapter_problems(recipe: Recipe) -> Found:
     if adapter.dropout >= 1:
         yield ("adapter", "dropout"), "leaves nothing of the adapters' input, so nothing is learnt; use less than 100%"
     yield from _twice(adapter)
+    yield from _per_stage(recipe, adapter)
 
 
 def template_problems(adapter: Adapter | None, ds_template: Mapping[str, Any],
@@ -48,3 +52,25 @@ def _twice(adapter: Adapter) -> Found:
             yield ("adapter", "targets", number), "an empty name; use all-linear, or names such as q_proj"
         elif target == "all-linear":
             yield ("adapter", "targets", number), "all-linear stands alone: targets: all-linear"
+
+
+def _per_stage(recipe: Recipe, adapter: Adapter) -> Found:
+    if adapter.per_stage is None:
+        return
+    path: FieldPath = ("adapter", "per_stage")
+    if adapter.per_stage == "stacked" and adapter.kind == "dora":
+        # peft (lora/variants.py) scales what the earlier ones made by norms of the base alone; with dropout it scales
+        # the base alone while it trains, and all of it when it does not.
+        yield path, ("DoRA learns the lengths of weights, and beside an earlier one peft takes those of the base: "
+                     "not the lengths of what computes; use merged, or kind: lora")
+    if adapter.per_stage == "merged" and adapter.base == "4bit":
+        yield path, ("weights with an adapter in them would have to be rounded to 4 bits again, which takes away much "
+                     "of what it learnt; use stacked, or leave adapter.base out")
+    if recipe.optimizer.state == "reset":
+        yield ("optimizer", "state"), _NO_MOMENTS
+    for number, stage in enumerate(recipe.stages):
+        if number and stage.optimizer is not None and stage.optimizer.state == "reset":
+            yield ("stages", number, "optimizer", "state"), _NO_MOMENTS
+        if stage.name.endswith(FILES):
+            yield ("stages", number, "name"), ("its adapter is written into a folder of this name, beside files of the "
+                                               f"tokenizer that may be called so; use {stage.name.replace('.', '-')}")

@@ -16,6 +16,7 @@ from launcher.core.memory_setting import Device, Setting, Zero
 from launcher.core.memory_state import state
 from launcher.core.memory_use import Phase, Use
 from launcher.core.run_plan import RunPlan
+from launcher.core.stage_adapters import count_of
 from launcher.core.trained_parameters import parked_beside, trained_at_most
 
 PHASES: tuple[Phase, ...] = ("backward", "update")
@@ -55,21 +56,33 @@ def memory(plan: RunPlan, facts: ModelFacts, config: dict[str, Any], *, workers:
 def setting_of(plan: RunPlan, facts: ModelFacts, config: dict[str, Any], *, workers: int, micro_batch: int,
                accumulation: int, device: Device) -> Setting | None:
     """Return all that memory depends on; None for an adapter whose size is not known."""
-    if plan.adapter is None:
-        trained: int | None = trained_at_most(plan, facts)
-    else:
-        trained = facts.adapter_parameters(plan.adapter)
-    if trained is None:
+    parts = _parameters(plan, facts)
+    if parts is None:
         return None
+    trained, frozen, parked = parts
+    stacked = plan.adapter is not None and plan.adapter.per_stage == "stacked"
     return Setting(
-        facts=facts, trained=trained, frozen=facts.parameters - (trained if plan.adapter is None else 0),
-        parked=parked_beside(plan, facts) if plan.adapter is None else 0,
+        facts=facts, trained=trained, frozen=frozen, parked=parked,
         adapter_rank=0 if plan.adapter is None else plan.adapter.rank,
+        adapters_at_work=count_of(plan) if stacked else 1,
         four_bits=facts.layers * facts.layer_parameters if plan.adapter and plan.adapter.base == "4bit" else 0,
         precision=plan.model.precision,
         attention=plan.model.attention, checkpointing=plan.model.gradient_checkpointing, length=plan.sequence_length,
         zero=Zero.of(config, plan.model.precision), workers=workers, micro_batch=micro_batch,
         accumulation=accumulation, device=device)
+
+
+def _parameters(plan: RunPlan, facts: ModelFacts) -> tuple[int, int, int] | None:
+    """Return how many parameters are trained, only compute, and of these were trained before; None as above."""
+    if plan.adapter is None:
+        trained = trained_at_most(plan, facts)
+        return trained, facts.parameters - trained, parked_beside(plan, facts)
+    each = facts.adapter_parameters(plan.adapter)
+    if each is None:
+        return None
+    # Where each stage has an adapter, the last one's engine is the largest.
+    earlier = (count_of(plan) - 1) * each
+    return each, facts.parameters + earlier, earlier
 
 
 def memory_of(setting: Setting) -> Memory:

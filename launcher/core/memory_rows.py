@@ -36,7 +36,7 @@ def saved_of_layer(setting: Setting) -> int:
     widths = facts.norms_per_layer * facts.hidden_size + (facts.qk_norm or facts.wide_qk_norm) * (queries + keys)
     # What enters the two blocks, and silu's argument, its value, the other factor and their product.
     a_token = norm(setting, widths) + 2 * each * facts.hidden_size + 4 * each * facts.intermediate_size
-    adapters = ADAPTED * each * setting.adapter_rank
+    adapters = ADAPTED * each * setting.adapter_rank * setting.adapters_at_work
     return setting.tokens * (a_token + adapters + attention_of_token(setting))
 
 

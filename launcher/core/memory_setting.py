@@ -76,6 +76,8 @@ class Setting:
     device: Device
     four_bits: int = 0
     """Of the frozen ones, those of the layers where these are kept in 4 bits."""
+    adapters_at_work: int = 1
+    """Adapters beside each layer that compute: those of earlier stages do, too, where they are stacked."""
     parked: int = 0
     """Of the frozen ones, those that earlier stages trained: what they had stays in host memory."""
 

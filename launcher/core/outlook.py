@@ -14,8 +14,10 @@ from launcher.core.document import Document
 from launcher.core.hardware import CPU, Hardware
 from launcher.core.run_plan import RunPlan
 from launcher.core.saving import EXPECTED_S, auto_seconds
+from launcher.core.stage_adapters import count_of
 from launcher.core.step_time import Coefficients, Known, StepTime, coefficients_of, step_time
 from launcher.core.step_work import Geometry, geometry_of, shape_of
+from launcher.core.trained_parameters import trained_in_all
 
 CHECKPOINTED = 12
 """Bytes in a checkpoint for each trained parameter: fp32 master and both moments. Frozen ones are not in it."""
@@ -97,7 +99,7 @@ def outlook(plan: RunPlan, facts: ModelFacts, machines: Machines, *, price: floa
     hours = _seconds(plan, facts, machines, adapter) / 3600
     listed = machines.hardware.price
     hourly = price if price is not None else listed.dollars if listed else None
-    size = CHECKPOINTED * (facts.parameters if adapter is None else adapter)
+    size = CHECKPOINTED * (trained_in_all(plan, facts) if adapter is None else adapter * count_of(plan))
     blocked, written = size / machines.ranks / machines.hardware.host_link, size / machines.nodes / disk
     return Outlook(
         machines=machines.said, ranks=machines.ranks, nodes=machines.nodes, basis=machines.basis,

@@ -13,7 +13,7 @@ from launcher.core.document import Document
 from launcher.core.quantities import Share
 
 ALL_LINEAR = "all-linear"
-ADDED = frozenset({"rslora", "base"})
+ADDED = frozenset({"rslora", "base", "per_stage"})
 """Fields that earlier versions do not know. One that says nothing is not written, so the chain of a run that began
 before it existed stays the same."""
 
@@ -41,6 +41,11 @@ class Adapter(Document):
     base: Literal["4bit"] | None = None
     """4bit: the frozen linear layers are kept in 4 bits (NF4 with double quantization: QLoRA, arXiv 2305.14314), by
     bitsandbytes, under ZeRO 1 and 2. Default: in the model's precision."""
+    per_stage: Literal["stacked", "merged"] | None = None
+    """Train an adapter of its own in each stage, while those of earlier stages stay as they are. stacked: they compute
+    beside the new one. merged: they are added into the weights that it is beside, in fp32 and then rounded to the
+    model's precision, so that a step costs one adapter however many stages there are. Default: one adapter, which all
+    stages train."""
 
     @model_validator(mode="after")
     def _expression(self) -> "Adapter":
@@ -65,4 +70,5 @@ class Adapter(Document):
     def title(self) -> str:
         """Return what people call such an adapter."""
         name = {"lora": "rsLoRA", "dora": "rank-stabilized DoRA"} if self.rslora else {"lora": "LoRA", "dora": "DoRA"}
-        return f"{name[self.kind]} of rank {self.rank}" + (", base in 4 bits" if self.base else "")
+        return (f"{name[self.kind]} of rank {self.rank}" + (", base in 4 bits" if self.base else "")
+                + (f", one a stage, {self.per_stage}" if self.per_stage else ""))

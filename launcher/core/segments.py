@@ -1,22 +1,23 @@
 """From stages to segments: spans of steps with one engine.
 
-Decides where a new engine begins: where other parameters are trained, the rows have another length, DeepSpeed another
-configuration, or rates begin or cease to differ by depth. A batch of its own needs no new engine.
+Decides where a new engine begins: where other parameters are trained, or a stage's own adapter, the rows have another
+length, DeepSpeed another configuration, or rates begin or cease to differ by depth. A batch of its own needs no new
+engine.
 """
 
 from collections.abc import Iterator, Sequence
 
 from launcher.core.run_plan import SegmentPlan, StagePlan, Unfreezing
-from launcher.core.trainable import Globs, Top, Trainable
+from launcher.core.trainable import Globs, StageAdapter, Top, Trainable
 
 
 def segments_of(stages: Sequence[StagePlan], *, sequence_length: int, deepspeed: str, adapter: bool,
-                layers: int | None) -> tuple[SegmentPlan, ...]:
+                layers: int | None, per_stage: bool = False) -> tuple[SegmentPlan, ...]:
     """Return the segments of a run; what a stage does not say is as given for the run. `layers` of the model are asked
-    for where a stage unfreezes them."""
+    for where a stage unfreezes them; `per_stage` says that each stage has an adapter of its own."""
     made: list[SegmentPlan] = []
     for stage in stages:
-        for first, steps, trainable in _spans(stage, layers, adapter=adapter):
+        for first, steps, trainable in _spans(stage, layers, adapter=adapter, per_stage=per_stage):
             segment = SegmentPlan(
                 index=len(made), first_step=first, steps=steps, trainable=trainable,
                 sequence_length=stage.sequence_length or sequence_length, deepspeed=stage.deepspeed or deepspeed,
@@ -33,9 +34,13 @@ def unfreezing_steps(unfreezing: Unfreezing, layers: int) -> int:
     return -(-layers // unfreezing.layers) * unfreezing.every
 
 
-def _spans(stage: StagePlan, layers: int | None, *, adapter: bool) -> Iterator[tuple[int, int, Trainable]]:
+def _spans(stage: StagePlan, layers: int | None, *, adapter: bool,
+           per_stage: bool) -> Iterator[tuple[int, int, Trainable]]:
     """Yield (first step, steps, what is trained) of each part of a stage, to where it ends."""
     steps = stage.last_step - stage.first_step + 1
+    if per_stage:
+        yield stage.first_step, steps, StageAdapter(of_stage=stage.index)
+        return
     if stage.unfreeze is None:
         yield stage.first_step, steps, "adapter" if adapter else (
             Globs(globs=stage.trainable) if stage.trainable else "all")

@@ -32,7 +32,8 @@ def with_stages(plan: RunPlan, stages: Sequence[StagePlan]) -> RunPlan:
     return plan.model_copy(update={
         "stages": tuple(made), "steps": made[-1].last_step, "rows": made[-1].first_row + made[-1].rows_done,
         "segments": segments_of(made, sequence_length=plan.sequence_length, deepspeed=fingerprint(plan.ds_template),
-                                adapter=plan.adapter is not None, layers=plan.layers)})
+                                adapter=plan.adapter is not None, layers=plan.layers,
+                                per_stage=plan.adapter is not None and plan.adapter.per_stage is not None)})
 
 
 def cut_after(plan: RunPlan, index: int, step: int) -> RunPlan:

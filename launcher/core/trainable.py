@@ -1,4 +1,4 @@
-"""Which parameters a segment trains, by their names: all, adapters, globs, or layers counted from the top.
+"""Which parameters a segment trains, by their names: all, adapters, a stage's own, globs, or layers from the top.
 
 Decides on names alone, so that a plan can check a recipe where the names are known without the model, and every rank
 decides the same. Which segments there are is `core.segments`; what becomes of the others' state, `core.lineage`.
@@ -34,7 +34,19 @@ class Top(Document):
     top: int
 
 
-Trainable = Literal["all", "adapter"] | Globs | Top
+class StageAdapter(Document):
+    """The adapter that one stage trains, where each has its own."""
+
+    of_stage: int
+    """From 0."""
+
+    @property
+    def called(self) -> str:
+        """Return its name in peft, and so in those of its parameters. Not the stage's, which may hold dots."""
+        return f"stage{self.of_stage}"
+
+
+Trainable = Literal["all", "adapter"] | Globs | Top | StageAdapter
 
 
 def chosen(names: Sequence[str], trainable: Trainable) -> frozenset[str]:
@@ -48,8 +60,15 @@ def chosen(names: Sequence[str], trainable: Trainable) -> frozenset[str]:
             return frozenset(name for name in names if any(matches(name, glob) for glob in trainable.globs))
         case Top():
             return frozenset(name for name, distance in distances(names).items() if distance <= trainable.top)
+        case StageAdapter():
+            return frozenset(name for name in names if ADAPTER in name and adapter_of(name) == trainable.called)
         case _:
             assert_never(trainable)
+
+
+def adapter_of(name: str) -> str:
+    """Return what peft calls the adapter that a parameter of it is in: `...q_proj.lora_A.default.weight`."""
+    return name.rsplit(".", 2)[-2]
 
 
 def matches(name: str, glob: str) -> bool:

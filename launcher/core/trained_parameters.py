@@ -21,6 +21,14 @@ def trained_at_most(plan: RunPlan, facts: ModelFacts) -> int:
     return sum(sizes_of(facts)[name] for name in _most(plan, facts))
 
 
+def trained_in_all(plan: RunPlan, facts: ModelFacts) -> int:
+    """Return the parameters that any segment trains: what a checkpoint at the end holds."""
+    if not plan.segments or any(segment.trainable == "all" for segment in plan.segments):
+        return facts.parameters
+    names = frozenset[str]().union(*(_names(segment.trainable, facts) for segment in plan.segments))
+    return sum(sizes_of(facts)[name] for name in names)
+
+
 def parked_beside(plan: RunPlan, facts: ModelFacts) -> int:
     """Return the parameters that stages before a plan's segments trained, and that segment does not."""
     first = min((segment.first_step for segment in plan.segments), default=1)

@@ -12,6 +12,7 @@ from launcher.core.architectures import ModelFacts, facts_of_config
 from launcher.core.hardware import Hardware, gpu_of_device
 from launcher.core.run_plan import RunPlan
 from launcher.core.step_work import flops_of_token, shape_of
+from launcher.core.trainable import StageAdapter
 from launcher.report.fold import RunFold
 from launcher.report.page.scales import short
 from launcher.storage.model_facts import facts_at
@@ -61,7 +62,8 @@ def recent_efficiency(plan: RunPlan | None, fold: RunFold) -> Efficiency:
 
 def _flops_of_token(plan: RunPlan) -> float | str:
     """Return the arithmetic of a token, or why it is not known."""
-    if any(segment.trainable not in ("all", "adapter") for segment in plan.segments):
+    trained = (segment.trainable for segment in plan.segments)
+    if any(each not in ("all", "adapter") and not isinstance(each, StageAdapter) for each in trained):
         return "stages train parts of the model"
     facts = _facts_of(plan)
     if facts is None:

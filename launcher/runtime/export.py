@@ -1,10 +1,11 @@
 """The trained model as a Hugging Face directory, gathered tensor by tensor so that no rank holds it whole.
 
 Rank 0 writes shards of bounded size into the run's store; config.json comes last, and makes the directory complete.
+Where each stage has an adapter, each of these has a folder, and adapters.json comes last.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import prod
 from typing import Any
 
@@ -15,6 +16,8 @@ from transformers import PreTrainedModel
 
 from launcher.core.run_plan import RunPlan
 from launcher.core.source_index import TokenizerFacts
+from launcher.core.stage_adapters import TABLE, folder_of, names_of, table
+from launcher.core.trainable import ADAPTER, adapter_of
 from launcher.runtime.model import DTYPES
 from launcher.runtime.partitions import gathered, whole_shape
 from launcher.runtime.safetensors_stream import shards
@@ -27,6 +30,8 @@ LENGTHS = "lora_magnitude_vector"
 """DoRA's learnt lengths, as peft calls them."""
 Names = dict[str, str]
 """Of each tensor in a file: its parameter's name in the module."""
+Written = tuple[dict[str, str] | None, int]
+"""Of a folder: which tensor is in which file, None for a single one; and bytes."""
 
 
 def export_model(module: nn.Module, plan: RunPlan, run: Store, cache: Store, rank: int,
@@ -35,23 +40,33 @@ def export_model(module: nn.Module, plan: RunPlan, run: Store, cache: Store, ran
 
     Calls `progress` after each file.
     """
-    names, dtype = _names(module, plan), DTYPES[plan.export_dtype]
+    folders = by_folder(plan, (name for name, _ in module.named_parameters()))
+    written = {folder: _write(module, names, plan, f"model/{folder}", run, rank, progress)
+               for folder, names in folders.items()}
+    if rank == 0:
+        for name, text in texts(module, plan, cache, written):
+            run.put(f"model/{name}", text)
+    count = sum(prod(whole_shape(module.get_parameter(name))) for names in folders.values() for name in names.values())
+    return {"path": "model", "bytes": sum(size for _, size in written.values()), "parameters": count}
+
+
+def _write(module: nn.Module, names: Names, plan: RunPlan, prefix: str, run: Store, rank: int,
+           progress: Callable[[], None]) -> Written:
+    """Write the weights of a folder. Called by all ranks."""
+    dtype = DTYPES[plan.export_dtype]
     shapes = {stored: whole_shape(module.get_parameter(name)) for stored, name in names.items()}
     files = shards(shapes, dtype.itemsize, SHARD_BYTES)
-    sizes, weight_map = 0, {}
+    size, weight_map = 0, dict[str, str]()
     for number, stored in enumerate(files, 1):
         tensors = _gather(module, {each: names[each] for each in stored}, dtype, rank)
         name = shard_name(stem_of(plan), number, len(files))
         weight_map |= dict.fromkeys(stored, name)
         if rank == 0:
             data = save(tensors, metadata={"format": "pt"})
-            sizes += len(data)
-            run.put(f"model/{name}", data)
+            size += len(data)
+            run.put(f"{prefix}{name}", data)
         progress()
-    if rank == 0:
-        for name, text in texts(module, plan, cache, weight_map if len(files) > 1 else None, sizes):
-            run.put(f"model/{name}", text)
-    return {"path": "model", "bytes": sizes, "parameters": sum(map(prod, shapes.values()))}
+    return weight_map if len(files) > 1 else None, size
 
 
 def stem_of(plan: RunPlan) -> str:
@@ -74,30 +89,33 @@ def _gather(module: nn.Module, shard: Names, dtype: torch.dtype, rank: int) -> d
     return tensors
 
 
-def _names(module: nn.Module, plan: RunPlan) -> Names:
-    """Return what is written: everything, or the adapters in peft's own format."""
+def by_folder(plan: RunPlan, parameters: Iterable[str]) -> dict[str, Names]:
+    """Return what is written into each folder: everything, or each adapter in peft's own format."""
+    every = list(parameters)
     if plan.adapter is None:
-        return {name: name for name, _ in module.named_parameters()}
-    return {adapter_name(name): name for name, parameter in module.named_parameters() if parameter.requires_grad}
+        return {"": {name: name for name in every}}
+    return {folder_of(plan, each): {adapter_name(name): name for name in every
+                                    if ADAPTER in name and adapter_of(name) == each} for each in names_of(every)}
 
 
 def adapter_name(name: str) -> str:
     """Return an adapter parameter's name in files of peft's format: DoRA's lengths stand there without a last part."""
-    return name.replace(".default.", ".").replace(f".{LENGTHS}.weight", f".{LENGTHS}")
+    return name.replace(f".{adapter_of(name)}.weight", ".weight").replace(f".{LENGTHS}.weight", f".{LENGTHS}")
 
 
-def texts(module: nn.Module, plan: RunPlan, cache: Store, weight_map: dict[str, str] | None,
-          size: int) -> Iterator[tuple[str, bytes]]:
-    """Yield the files beside the weights, the one that makes the directory complete last.
-
-    `weight_map` says which tensor is in which file, and is None for a single one of `size` bytes.
-    """
-    if weight_map is not None:
-        index = {"metadata": {"total_size": size}, "weight_map": weight_map}
-        yield f"{stem_of(plan)}.safetensors.index.json", json.dumps(index, indent=1).encode()
+def texts(module: nn.Module, plan: RunPlan, cache: Store,
+          written: Mapping[str, Written]) -> Iterator[tuple[str, bytes]]:
+    """Yield the files beside the weights of all folders, the one that makes the directory complete last."""
+    for folder, (weight_map, size) in written.items():
+        if weight_map is not None:
+            index = {"metadata": {"total_size": size}, "weight_map": weight_map}
+            yield f"{folder}{stem_of(plan)}.safetensors.index.json", json.dumps(index, indent=1).encode()
     yield from _tokenizer_files(plan, cache)
-    for key, text in _configs(module, plan).items():
-        yield key, text.encode()
+    for folder in written:
+        for key, text in _configs(module, plan).items():
+            yield f"{folder}{key}", text.encode()
+    if "" not in written:
+        yield TABLE, table(plan, written).encode()
 
 
 def _tokenizer_files(plan: RunPlan, cache: Store) -> Iterator[tuple[str, bytes]]:
@@ -112,7 +130,8 @@ def _configs(module: nn.Module, plan: RunPlan) -> dict[str, str]:
     """Return the JSON files that say what the weights are, config.json last."""
     if plan.adapter:
         adapted: Any = module  # peft's own class, not imported for a type
-        config = adapted.peft_config["default"].to_dict()
+        # The last is the one that was trained: it has the recipe's dropout.
+        config = list(adapted.peft_config.values())[-1].to_dict()
         config |= {"base_model_name_or_path": plan.model.path, "inference_mode": True}
         return {"adapter_config.json": json.dumps(config, indent=1, default=_plain, sort_keys=True)}
     assert isinstance(module, PreTrainedModel)

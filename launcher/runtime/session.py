@@ -15,6 +15,7 @@ from launcher.core.attempt import WorkerOrders
 from launcher.core.errors import Yielded
 from launcher.core.events import Exported
 from launcher.core.lineage import lineage
+from launcher.core.stage_adapters import names_in
 from launcher.data.keys import stored_index
 from launcher.data.packed import PackedSplit
 from launcher.data.tokenizer import stored_tokenizer
@@ -111,7 +112,7 @@ def _model(orders: WorkerOrders, device: torch.device) -> nn.Module:
         return lineage(plan, segment, names).held(plan, segment, orders.attempt.resume)
 
     model = build_model(plan, orders.attempt.ds_config, device, orders.rank, held)
-    return add_adapter(model, plan.adapter, plan.seed) if plan.adapter else model
+    return add_adapter(model, plan.adapter, plan.seed, names_in(segment)) if plan.adapter else model
 
 
 def _loop(orders: WorkerOrders, engine: TrainEngine, cache: Store, agreement: Agreement, reporter: Reporter,

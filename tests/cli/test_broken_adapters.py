@@ -23,6 +23,8 @@ adapter: {rank: 8, alpha: 16, targets: [q_proj, v_proj]}
 batch: {rows: 6}
 """
 ADAPTER = "adapter: {rank: 8, alpha: 16, targets: [q_proj, v_proj]}"
+END = "chat: 1}\nadapter: {rank: 8,"
+SECOND = "chat: 1}\n  - {name: second, length: {steps: 5}, mix: {chat: 1}}\nadapter: {rank: 8"
 
 BROKEN = {
     "a misspelt target": ("v_proj]", "v_porj]", ":13:49: adapter.targets.1: no linear layer of the model is called "
@@ -52,6 +54,19 @@ BROKEN = {
     "the output embedding of tied ones": ("v_proj]", "lm_head]", "adapter.targets: lm_head is the input embedding too"),
     "a new model": ("path: Qwen/Qwen2.5-1.5B", "init: {architecture: llama}, tokenizer: {train: {vocab_size: 400}}",
                     ":13:1: adapter: an adapter on a new model would train on random weights"),
+    "one a stage in other words": ("rank: 8", "per_stage: mixed", ":13:22: adapter.per_stage: expected 'stacked' or "
+                                   "'merged', not 'mixed'"),
+    "DoRAs beside each other": (END, f"{SECOND}, kind: dora, per_stage: stacked,", ":14:32: adapter.per_stage: DoRA "
+                                "learns the lengths of weights, and beside an earlier one peft takes those of the"),
+    "merged into 4 bits": (END, f"{SECOND}, base: 4bit, per_stage: merged,", ":14:32: adapter.per_stage: weights with "
+                           "an adapter in them would have to be rounded to 4 bits again"),
+    "a reset of what begins anew": (END, SECOND.replace("mix", "optimizer: {state: reset}, mix")
+                                    + ", per_stage: merged,",
+                                    ":13:52: stages.1.optimizer.state: each stage trains an adapter of its own"),
+    "a reset of all that begins anew": ("rank: 8", "per_stage: merged}\noptimizer: {state: reset",
+                                        "optimizer.state: each stage trains an adapter of its own"),
+    "a folder where a file is": (END, SECOND.replace("second", "adapters.json") + ", per_stage: merged,",
+                                 ":13:6: stages.1.name: its adapter is written into a folder of this name"),
 }  # fmt: skip
 
 
@@ -59,9 +74,9 @@ BROKEN = {
 def plan_of(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
-    def plan(text):
+    def plan(text, *options):
         (tmp_path / "r.yaml").write_text(text)
-        monkeypatch.setattr(sys, "argv", ["launcher", "plan", "r.yaml"])
+        monkeypatch.setattr(sys, "argv", ["launcher", "plan", "r.yaml", *options])
         with pytest.raises(SystemExit) as ended:
             main()
         said = capsys.readouterr()
@@ -75,6 +90,11 @@ def test_the_plan_tells_how_much_is_trained(plan_of):
     assert (code, err) == (0, "") and "LoRA of rank 8, 1.09M parameters are trained" in out
     code, out, err = plan_of(GOOD.replace("rank: 8", "kind: dora, rslora: true, rank: 8"))
     assert (code, err) == (0, "") and "rank-stabilized DoRA of rank 8, 1.14M parameters are trained" in out
+    one = plan_of(GOOD, "--cluster", "1xA100-80")[1]
+    code, out, err = plan_of(GOOD.replace(END, f"{SECOND}, per_stage: merged,"), "--cluster", "1xA100-80")
+    assert (code, err) == (0, "") and "LoRA of rank 8, one a stage, merged, 1.09M parameters are trained" in out
+    assert "steps 11 to 15 (second): its own adapter; those before it stay" in out
+    assert "saving   12 MiB a checkpoint" in one and "saving   25 MiB a checkpoint" in out
 
 
 @pytest.mark.parametrize("name", BROKEN)

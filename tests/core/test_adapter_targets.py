@@ -46,4 +46,5 @@ def test_a_run_that_began_before_a_field_existed_keeps_its_chain():
     assert Adapter().model_dump(mode="json") == before and fingerprint(Adapter()) == fingerprint(before)
     changed = Adapter(rslora=True)
     assert changed.model_dump() == {**before, "rslora": True} and Adapter.from_json(changed.to_json()) == changed
+    assert Adapter(per_stage="merged").model_dump() == {**before, "per_stage": "merged"}
     assert (Adapter(rank=16, alpha=32).scale, Adapter(rank=16, alpha=32, rslora=True).scale) == (2, 8)

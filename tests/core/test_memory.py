@@ -19,13 +19,14 @@ BUCKET = 2 * 4096**2
 
 
 def needed(deepspeed="zero3", *, precision="bf16", workers=8, micro_batch=1, accumulation=1, checkpointing=True,
-           attention="flash_attention_2", adapter=None, length=4096, device="cuda", segments=()) -> Memory:
+           attention="flash_attention_2", adapter=None, length=4096, device="cuda", segments=(),
+           stages=1) -> Memory:
     template = shipped("ds_configs", f"{deepspeed}.json")
     assert template is not None
     model = ModelChoice.model_validate({"path": NAME, "precision": precision, "attention": attention,
                                         "gradient_checkpointing": checkpointing})
     plan = RunPlan.model_construct(model=model, adapter=adapter, ds_template=json.loads(template.read_text()),
-                                   sequence_length=length, stages=(), segments=segments)
+                                   sequence_length=length, stages=(None,) * stages, segments=segments)
     config = fill(plan.ds_template, micro_batch=micro_batch, accumulation=accumulation, world_size=workers,
                   precision=precision, clip=1.0, hidden_size=4096)
     found = memory(plan, KNOWN[NAME], config, workers=workers, micro_batch=micro_batch, accumulation=accumulation,
@@ -101,6 +102,16 @@ def test_an_adapter_needs_gradients_and_an_optimizer_for_itself_alone():
     assert part(found, "weights") == pytest.approx(2 / 8 * (PARAMETERS + LORA))
     assert part(found, "optimizer") == pytest.approx(12 / 8 * LORA)
     assert part(found, "buckets") < 2**29, "no gradient of an embedding"
+
+
+def test_adapters_of_earlier_stages_compute_and_wait_in_host_memory():
+    one, many = needed(adapter=Adapter()), needed(adapter=Adapter(per_stage="merged"), stages=3)
+    assert part(many, "weights") - part(one, "weights") == pytest.approx(2 / 8 * 2 * LORA)
+    assert part(many, "parked", "host") == pytest.approx(12 / 8 * 2 * LORA)
+    assert part(many, "optimizer") == part(one, "optimizer") and not part(one, "parked", "host")
+    assert part(many, "activations") == part(one, "activations")
+    stacked = needed(adapter=Adapter(per_stage="stacked"), stages=3, checkpointing=False)
+    assert part(stacked, "activations") > part(needed(adapter=Adapter(), checkpointing=False), "activations")
 
 
 def test_workers_on_a_cpu_have_all_of_it_in_the_memory_of_their_machine():

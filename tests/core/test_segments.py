@@ -15,8 +15,10 @@ from launcher.core.planning import plan
 from launcher.core.policies import lengths_of
 from launcher.core.recipe_running import ClusterWish
 from launcher.core.run_plan import RunPlan
+from launcher.core.shifting import cut_after, with_stages
+from launcher.core.stage_adapters import folder_of, names_in, names_of
 from launcher.core.stage_rules import rules_of
-from launcher.core.trainable import Globs, Top, chosen, distances
+from launcher.core.trainable import Globs, StageAdapter, Top, chosen, distances
 from tests.core.planned import TEMPLATE, planned, prepared, recipe
 
 MODEL = {"init": {"architecture": "llama", "num_hidden_layers": 3}, "tokenizer": {"train": {}}}
@@ -89,6 +91,37 @@ def test_of_a_base_what_is_never_trained_is_not_saved():
     run = planned({"a": 40}, [stage(2, trainable="lm_head")], model={"path": "m"})
     assert needs_base(run) and lineage(run, run.segments[0], NAMES).drawn == ()
     assert not needs_base(planned({"a": 40}, [stage(2)], model={"path": "m"}))
+
+
+LORA = {"model": {"path": "base"}, "adapter": {"rank": 2, "per_stage": "merged"}}
+ADAPTERS = [f"m.lora_{part}.stage{number}.weight" for part in "AB" for number in (0, 1, 10)]
+
+
+def test_each_stage_trains_an_adapter_of_its_own_and_those_before_are_parked():
+    run = made(*(stage(2) for _ in range(3)), **LORA)
+    assert spans(run) == [(1, 2, StageAdapter(of_stage=0)), (3, 4, StageAdapter(of_stage=1)),
+                          (5, 6, StageAdapter(of_stage=2))]
+    assert [len(names_in(segment)) for segment in run.segments] == [1, 2, 3] and needs_base(run)
+    names = ["m.weight", "stage1.weight", *ADAPTERS]
+    assert names_of(names) == ("stage0", "stage1", "stage10")
+    line = lineage(run, run.segments[1], names)
+    assert line.trained == ("m.lora_A.stage1.weight", "m.lora_B.stage1.weight") and line.drawn == ()
+    assert line.parked == ("m.lora_A.stage0.weight", "m.lora_B.stage0.weight")
+    assert set(line.groups.values()) == {(0, 0)} and line.held(run, run.segments[1], 2) >= set(line.parked)
+    assert folder_of(run, "stage2") == f"{run.stages[2].name}/" and folder_of(run, "default") == ""
+    assert RunPlan.from_json(run.to_json()) == run
+
+
+def test_a_stage_that_ends_early_or_is_done_again_keeps_its_adapter():
+    run = made(*(stage(4) for _ in range(3)), **LORA)
+    cut = cut_after(run, 1, 6)
+    assert spans(cut) == [(1, 4, StageAdapter(of_stage=0)), (5, 6, StageAdapter(of_stage=1)),
+                          (7, 10, StageAdapter(of_stage=2))]
+    more = made(*(stage(4) for _ in range(4)), **LORA)
+    change = amend(run, more, run.steps)
+    assert change is not None and amended(run, [change]) == more and more.chain(12) == run.chain()
+    again = with_stages(run, [each.model_copy(update={"repeat": int(each.index == 1)}) for each in run.stages])
+    assert spans(again) == spans(run) and again.chain(4) == run.chain(4) != run.chain(5)
 
 
 def test_a_stage_that_has_begun_keeps_its_schedule_of_unfreezing():

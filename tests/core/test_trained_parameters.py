@@ -5,7 +5,7 @@ import pytest
 from launcher.core.architectures import KNOWN
 from launcher.core.run_plan import SegmentPlan
 from launcher.core.trainable import Globs, Top
-from launcher.core.trained_parameters import parked_beside, sizes_of, trained_at_most
+from launcher.core.trained_parameters import parked_beside, sizes_of, trained_at_most, trained_in_all
 from tests.core.planned import planned
 from tests.core.test_memory import needed, part
 
@@ -42,6 +42,7 @@ def test_each_stage_keeps_what_it_trains_and_parks_what_others_have_trained():
     first, second = (plan.as_of(stage) for stage in plan.stages)
     assert (trained_at_most(first, FACTS), parked_beside(first, FACTS)) == (2 * LAYER + EMBEDDINGS, 0)
     assert (trained_at_most(second, FACTS), parked_beside(second, FACTS)) == (LAYER, 2 * LAYER + EMBEDDINGS)
+    assert trained_in_all(plan, FACTS) == 3 * LAYER + EMBEDDINGS
     opening = planned(SIZES, PARTIAL, model=MODEL)
     assert [segment.trainable for segment in opening.segments[1:]] == [Top(top=8 * k) for k in (1, 2, 3, 4)] + ["all"]
     opened = opening.as_of(opening.stages[1])

@@ -8,6 +8,7 @@ from launcher.core.hardware import GPUS
 from launcher.core.recipe_adapter import Adapter
 from launcher.core.run_plan import RunPlan
 from launcher.core.step_work import flops_of_token, shape_of
+from launcher.core.trainable import StageAdapter
 from launcher.report.efficiency import efficiency, recent_efficiency
 from launcher.report.fold import RunFold
 from launcher.storage.model_facts import facts_at
@@ -54,6 +55,14 @@ def test_the_speed_of_a_worker_is_that_of_recent_steps() -> None:
 def test_a_peak_that_is_not_known_is_not_guessed(device: str, told: str) -> None:
     found = efficiency(plan(), device, 100.0)
     assert found.mfu is None and found.told.startswith("Reached ") and told in found.told
+
+
+def test_stages_with_adapters_of_their_own_do_the_arithmetic_of_one() -> None:
+    adapter = Adapter(rank=2, per_stage="merged")
+    parts = tuple(each.model_copy(update={"trainable": StageAdapter(of_stage=each.index)}) for each in PLAN.segments)
+    one, many = plan(adapter=adapter), plan(adapter=adapter, segments=parts)
+    assert efficiency(many, "NVIDIA H200", 100.0) == efficiency(one, "NVIDIA H200", 100.0)
+    assert efficiency(many, "NVIDIA H200", 100.0).mfu is not None
 
 
 def test_what_else_is_not_known_is_said() -> None:

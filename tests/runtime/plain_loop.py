@@ -58,8 +58,9 @@ def train_plainly(plan: RunPlan, splits: dict[str, PackedSplit], folder: Path, d
     return train_this(AutoModelForCausalLM.from_pretrained(folder, dtype=dtype), plan, splits)
 
 
-def train_this(model: torch.nn.Module, plan: RunPlan, splits: dict[str, PackedSplit]) -> PlainResult:
-    """Train what of a model is to be trained."""
+def train_this(model: torch.nn.Module, plan: RunPlan, splits: dict[str, PackedSplit],
+               steps: range | None = None) -> PlainResult:
+    """Train what of a model is to be trained, in all steps or some, with an optimizer that begins anew."""
     model.train()
     settings = plan.stages[0].optimizer
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -68,7 +69,7 @@ def train_this(model: torch.nn.Module, plan: RunPlan, splits: dict[str, PackedSp
         {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=0.0, betas=settings.betas, eps=settings.epsilon)
     losses, norms = [], []
-    for step in range(1, plan.steps + 1):
+    for step in steps or range(1, plan.steps + 1):
         rows = step_rows(plan, splits, step)
         count = sum(int(row.supervised.sum()) for row in rows)
         total = 0.0

@@ -14,17 +14,19 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from launcher.core.errors import PlatformError
 from launcher.core.lineage import needs_base
 from launcher.core.run_plan import RunPlan
+from launcher.core.stage_adapters import names_of
 from launcher.data.model_files import base_fingerprint
 from launcher.runtime.adapter import wrap
 from launcher.runtime.checkpoint.base_tensors import BaseTensors
 from launcher.runtime.checkpoint.merging import Merged
 from launcher.runtime.checkpoint.weight_reader import WeightReader
-from launcher.runtime.export import SHARD_BYTES, adapter_name, shard_name, stem_of, texts
+from launcher.runtime.export import SHARD_BYTES, Names, Written, by_folder, shard_name, stem_of, texts
 from launcher.runtime.model import DTYPES, model_config
 from launcher.runtime.safetensors_stream import shards, stream
 from launcher.storage.store import Store
 
 Read = Callable[[str], torch.Tensor]
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,31 +44,44 @@ def export_checkpoint(plan: RunPlan, reader: WeightReader, cache: Store, out: St
     _require_same_shapes(plan, module, reader.manifest.shapes)
     if not plan.adapter:
         whole = _Whole(plan, module, reader)
-        return _write(plan, module, whole.shapes, whole.read, cache, out)
+        return _write(plan, module, _all(whole.shapes), whole.shapes, whole.read, cache, out)
     if merge:
         merged = Merged(plan, module, reader)
-        return _write(plan.model_copy(update={"adapter": None}), module, merged.shapes, merged.read, cache, out)
-    stored = {adapter_name(name): name for name in reader.manifest.shapes}
-    shapes = {short: reader.manifest.shapes[name] for short, name in stored.items()}
+        alone = plan.model_copy(update={"adapter": None})
+        return _write(alone, module, _all(merged.shapes), merged.shapes, merged.read, cache, out)
+    shapes = reader.manifest.shapes
     with torch.device("meta"):
-        wrapped = wrap(module, plan.adapter)
-    return _write(plan, wrapped, shapes, lambda short: reader.read(stored[short]), cache, out)
+        wrapped = wrap(module, plan.adapter, names_of(shapes)[-1:])
+    return _write(plan, wrapped, by_folder(plan, shapes), shapes, reader.read, cache, out)
 
 
-def _write(plan: RunPlan, module: torch.nn.Module, shapes: Mapping[str, tuple[int, ...]], read: Read, cache: Store,
-           out: Store) -> Exported:
+def _all(shapes: Shapes) -> dict[str, Names]:
+    return {"": {name: name for name in shapes}}
+
+
+def _write(plan: RunPlan, module: torch.nn.Module, folders: Mapping[str, Names], shapes: Shapes, read: Read,
+           cache: Store, out: Store) -> Exported:
+    """Write tensors, whose names in files and in the model each folder has, and what goes beside them."""
     dtype = DTYPES[plan.export_dtype]
-    files = shards(shapes, dtype.itemsize, SHARD_BYTES)
-    weight_map: dict[str, str] = {}
-    for number, names in enumerate(files, 1):
-        file = shard_name(stem_of(plan), number, len(files))
-        out.put(file, stream(names, shapes, dtype, read))
-        weight_map |= dict.fromkeys(names, file)
-    parameters = sum(map(prod, shapes.values()))
-    size = parameters * dtype.itemsize
-    for name, text in texts(module, plan, cache, weight_map if len(files) > 1 else None, size):
+    written: dict[str, Written] = {}
+    for folder, names in folders.items():
+        stored = {short: shapes[name] for short, name in names.items()}
+        files = shards(stored, dtype.itemsize, SHARD_BYTES)
+        weight_map: dict[str, str] = {}
+        for number, held in enumerate(files, 1):
+            file = shard_name(stem_of(plan), number, len(files))
+            out.put(f"{folder}{file}", stream(held, stored, dtype, _by(names, read)))
+            weight_map |= dict.fromkeys(held, file)
+        written[folder] = (weight_map if len(files) > 1 else None, dtype.itemsize * sum(map(prod, stored.values())))
+    for name, text in texts(module, plan, cache, written):
         out.put(name, text)
-    return Exported(parameters, size, len(shapes))
+    size = sum(size for _, size in written.values())
+    return Exported(size // dtype.itemsize, size, sum(map(len, folders.values())))
+
+
+def _by(names: Names, read: Read) -> Read:
+    """Return what reads a tensor by its name in a file."""
+    return lambda stored: read(names[stored])
 
 
 def _empty(plan: RunPlan) -> PreTrainedModel:

@@ -2,10 +2,10 @@
 
 LoRA: W + s B A (arXiv 2106.09685, section 4.1). DoRA: m (W + s B A) / |W + s B A|, norms over the inputs of each output
 (arXiv 2402.09353, equation 5). A base in 4 bits is what it was rounded to: adapters make up for the
-rounding too.
+rounding too. Adapters of several stages are added in their order.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from transformers import PreTrainedModel
@@ -14,6 +14,7 @@ from transformers.pytorch_utils import Conv1D
 from launcher.core.errors import PlatformError, UserError
 from launcher.core.recipe_adapter import Adapter
 from launcher.core.run_plan import RunPlan
+from launcher.core.stage_adapters import names_of
 from launcher.runtime.checkpoint.base_tensors import BaseTensors
 from launcher.runtime.checkpoint.weight_reader import WeightReader
 from launcher.runtime.export import LENGTHS
@@ -21,6 +22,19 @@ from launcher.runtime.four_bits import quantized_names, rounded
 from launcher.runtime.model import DTYPES
 
 PEFT = "base_model.model."
+
+
+def parts_of(module: str, name: str, adapter: Adapter) -> list[str]:
+    """Return what the parameters of a layer's adapter are called, as `adapted` takes them."""
+    lengths = (LENGTHS,) if adapter.kind == "dora" else ()
+    return [f"{module}.{part}.{name}.weight" for part in ("lora_A", "lora_B", *lengths)]
+
+
+def adapted(weight: torch.Tensor, adapter: Adapter, parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return a weight [outputs, inputs] with an adapter, all in fp32."""
+    down, up, *lengths = parts
+    changed = weight + adapter.scale * (up @ down)
+    return (lengths[0] / changed.norm(dim=1))[:, None] * changed if lengths else changed
 
 
 class Merged:
@@ -37,8 +51,9 @@ class Merged:
         self._transposed = {f"{name}.weight" for name, each in module.named_modules() if isinstance(each, Conv1D)}
         self.shapes: Mapping[str, tuple[int, ...]] = {
             name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
-        adapted = {name.split(".lora_")[0].removeprefix(PEFT) for name in reader.manifest.shapes}
-        if lost := adapted - {name.removesuffix(".weight") for name in self.shapes}:
+        self._names = names_of(reader.manifest.shapes)
+        changed = {name.split(".lora_")[0].removeprefix(PEFT) for name in reader.manifest.shapes}
+        if lost := changed - {name.removesuffix(".weight") for name in self.shapes}:
             raise PlatformError(f"adapters of {sorted(lost)[0]} belong to no weight of the base model")
 
     def read(self, name: str) -> torch.Tensor:
@@ -47,17 +62,16 @@ class Merged:
         if name in self._rounded:
             weight = rounded(weight.to(self._dtype)).float()
         module = f"{PEFT}{name.removesuffix('.weight')}"
-        if not name.endswith(".weight") or f"{module}.lora_A.default.weight" not in self._reader.manifest.shapes:
+        first = f"{module}.lora_A.{self._names[0]}.weight"
+        if not name.endswith(".weight") or first not in self._reader.manifest.shapes:
             return weight
         if name in self._transposed:
             return self._adapted(weight.T, module).T.contiguous()
         return self._adapted(weight, module)
 
     def _adapted(self, weight: torch.Tensor, module: str) -> torch.Tensor:
-        """Return a weight [outputs, inputs] with its adapter."""
-        down, up = (self._reader.read(f"{module}.lora_{part}.default.weight") for part in "AB")
-        changed = weight + self._adapter.scale * (up @ down)
-        if self._adapter.kind != "dora":
-            return changed
-        lengths = self._reader.read(f"{module}.{LENGTHS}.default.weight")
-        return (lengths / changed.norm(dim=1))[:, None] * changed
+        """Return a weight [outputs, inputs] with its adapters."""
+        for name in self._names:
+            weight = adapted(weight, self._adapter,
+                             [self._reader.read(each) for each in parts_of(module, name, self._adapter)])
+        return weight

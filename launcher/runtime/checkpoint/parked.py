@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from math import prod
 
 import torch
+import torch.distributed as dist
 
 from launcher.core.slices import Slice, zero3_slice
 from launcher.runtime.checkpoint.flats import MASTER, MOMENTS, Flat, FlatPart
@@ -59,3 +60,16 @@ class Parked:
             parts.append(FlatPart(Slice(called, own.low, own.length, own.total), start))
             start += own.length
         return tuple(parts)
+
+
+def put_together(own: torch.Tensor, count: int, ranks: int, like: torch.Tensor) -> torch.Tensor:
+    """Return a tensor of so many elements, flat, from all ranks' slices of it as ZeRO-3 cuts; in the type and on the
+    device of another. Called by all ranks."""
+    padded = torch.zeros(-(-count // ranks), dtype=like.dtype, device=like.device)
+    padded[: len(own)].copy_(own)
+    shares = [padded]
+    if ranks > 1:
+        shares = [torch.empty_like(padded) for _ in range(ranks)]
+        # As bytes: not every backend knows every type.
+        dist.all_gather([each.view(torch.uint8) for each in shares], padded.view(torch.uint8))
+    return torch.cat(shares)[:count]

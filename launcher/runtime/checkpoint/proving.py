@@ -18,6 +18,7 @@ from launcher.data.keys import stored_index
 from launcher.data.model_files import whole_model_folder
 from launcher.data.packed import PackedSplit
 from launcher.runtime.batches import IGNORED
+from launcher.runtime.exported_model import folders_of
 from launcher.runtime.four_bits import quantize
 from launcher.storage.journal import read_journal
 from launcher.storage.run_dir import RunDir
@@ -43,15 +44,32 @@ def _load(folder: str, plan: RunPlan) -> Any:
     options: dict[str, Any] = {"dtype": "auto", "attn_implementation": "sdpa"}
     if plan.model.attention == "eager":
         options["attn_implementation"] = "eager"
-    if not (Path(folder) / "adapter_config.json").is_file():
+    parts = folders_of(Path(folder))
+    if not (parts[0] / "adapter_config.json").is_file():
         return AutoModelForCausalLM.from_pretrained(folder, **options).eval()
-    from peft import PeftModel
 
     assert plan.model.path is not None, "adapters of a new model have no base to load"
     base = AutoModelForCausalLM.from_pretrained(whole_model_folder(plan.model.path), **options)
     if plan.adapter is not None and plan.adapter.base == "4bit":
         quantize(base)
-    return PeftModel.from_pretrained(base, folder).eval()
+    merged = plan.adapter is not None and plan.adapter.per_stage == "merged"
+    return _adapted(base, [str(part) for part in parts], merged=merged).eval()
+
+
+def _adapted(model: Any, folders: list[str], *, merged: bool) -> Any:
+    """Return a base with adapters as adapters.json says: in it one after the other, or all active beside it."""
+    from peft import PeftModel
+
+    if merged:
+        for folder in folders[:-1]:
+            model = PeftModel.from_pretrained(model, folder).merge_and_unload()
+        return PeftModel.from_pretrained(model, folders[-1])
+    names = [f"stage{number}" for number in range(len(folders))]
+    found: Any = PeftModel.from_pretrained(model, folders[0], adapter_name=names[0])
+    for name, folder in zip(names[1:], folders[1:], strict=True):
+        found.load_adapter(folder, name)
+    found.base_model.set_adapter(names)
+    return found
 
 
 def _recorded(run: RunDir, step: int) -> dict[str, float | None]:

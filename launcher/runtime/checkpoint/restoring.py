@@ -7,9 +7,11 @@ from launcher.core.lineage import Lineage, needs_base
 from launcher.core.manifest import Manifest
 from launcher.core.run_plan import RunPlan
 from launcher.core.saving import policy_of
+from launcher.core.stage_adapters import names_in
 from launcher.data.model_files import base_fingerprint
 from launcher.runtime.checkpoint.checkpointing import Checkpointing
 from launcher.runtime.checkpoint.loader import Loader
+from launcher.runtime.checkpoint.merged_base import merge_earlier
 from launcher.runtime.checkpoint.parked import Parked
 from launcher.runtime.checkpoint.saver import Saver
 from launcher.runtime.checkpoint.state import EngineState
@@ -46,6 +48,16 @@ def _require_same_base(plan: RunPlan, parent: Manifest, base: str | None) -> Non
                         "back, or start a new run with --run-dir")
 
 
+def _merge(orders: WorkerOrders, engine: TrainEngine, state: EngineState, parent: Manifest) -> None:
+    """Put the adapters of earlier stages into the base, where the recipe says so."""
+    adapter, segment = orders.plan.adapter, orders.plan.segments[orders.segment]
+    if adapter is None or adapter.per_stage != "merged" or parent.step != orders.attempt.resume:
+        return  # Of another step than was ordered: the attempt ends at once.
+    names = names_in(segment)
+    if len(names) > 1:
+        merge_earlier(state, engine.settled_module(), adapter, names, begins=parent.step < segment.first_step)
+
+
 def restore(orders: WorkerOrders, engine: TrainEngine, line: Lineage, run: RunDir,
             reporter: Reporter) -> tuple[Checkpointing, int]:
     """Load the checkpoint that the orders name; return what saves from now on, and the steps that are done: fewer than
@@ -67,6 +79,7 @@ def restore(orders: WorkerOrders, engine: TrainEngine, line: Lineage, run: RunDi
         loader = Loader(state, checkpoints, exchange, orders.rank, attempt.world_size)
         parent = loader.load_newest(attempt.resume, rejected)
         _require_same_base(plan, parent, base)
+        _merge(orders, engine, state, parent)
     else:
         state.take_drawn()
     saver = Saver(state, checkpoints, exchange, orders.rank, orders.checkpoint.keep, reporter.progress)

@@ -6,7 +6,8 @@ GPU; a test holds this to those functions.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ import torch
 from launcher.core.errors import PlatformError
 from launcher.core.slices import Slice
 from launcher.runtime.checkpoint.flats import MASTER, MOMENTS, Flat, FlatPart
-from launcher.runtime.checkpoint.parked import Parked
+from launcher.runtime.checkpoint.parked import Parked, put_together
 from launcher.runtime.partitions import whole_shape
 
 
@@ -111,6 +112,23 @@ class EngineState(ABC):
         parameters = dict(self._engine.module.named_parameters())
         for name, master in self._parked.masters():
             master.copy_(self._own(parameters[name], self._parked.slices[name]))
+
+    def parked_masters(self, names: Sequence[str], device: torch.device) -> list[torch.Tensor]:
+        """Return what is parked under names as whole tensors, fp32. Called by all ranks."""
+        own, shapes = dict(self._parked.masters()), self._parked.shapes
+        like = torch.empty(0, device=device)
+        return [put_together(own[name], prod(shapes[name]), self._world_size, like).view(shapes[name])
+                for name in names]
+
+    @torch.no_grad()
+    def set_masters(self, values: Mapping[str, torch.Tensor]) -> None:
+        """Let parameters that are trained begin with values, by name. Called by all ranks."""
+        for group, master in enumerate(self._masters()):
+            for part in self._parts("", group):
+                own, name = part.slice, part.slice.name.removeprefix("/")
+                if name in values:
+                    master[part.start : part.start + own.length].copy_(values[name].reshape(-1)[own.low : own.high])
+        self._follow()
 
     @abstractmethod
     def _own(self, parameter: torch.nn.Parameter, part: Slice) -> torch.Tensor:

@@ -7,10 +7,10 @@ ZeRO-1 it takes another optimizer class, which has the same under other names.
 from collections.abc import Sequence
 
 import torch
-import torch.distributed as dist
 
 from launcher.core.slices import Slice
 from launcher.runtime.checkpoint.flats import FlatPart
+from launcher.runtime.checkpoint.parked import put_together
 from launcher.runtime.checkpoint.state import EngineState
 
 
@@ -41,19 +41,8 @@ class Zero12State(EngineState):
         self._zero.update_lp_params()
         parameters = dict(self._engine.module.named_parameters())
         for name, master in self._parked.masters():
-            self._gather(parameters[name], master)
-
-    def _gather(self, parameter: torch.nn.Parameter, master: torch.Tensor) -> None:
-        """Put a parameter together, whole on every rank, from all ranks' slices of its master weights."""
-        share = -(-parameter.numel() // self._world_size)
-        padded = torch.zeros(share, dtype=parameter.dtype, device=parameter.device)
-        padded[: len(master)].copy_(master)
-        shares = [padded] * self._world_size
-        if self._world_size > 1:
-            shares = [torch.empty_like(padded) for _ in range(self._world_size)]
-            # As bytes: not every backend knows every type.
-            dist.all_gather([each.view(torch.uint8) for each in shares], padded.view(torch.uint8))
-        parameter.data.view(-1).copy_(torch.cat(shares)[: parameter.numel()])
+            whole = parameters[name].data.view(-1)
+            whole.copy_(put_together(master, len(whole), self._world_size, whole))
 
     def _own(self, parameter: torch.nn.Parameter, part: Slice) -> torch.Tensor:
         return parameter.data.view(-1)[part.low : part.high]
