@@ -76,6 +76,8 @@ class Setting:
     device: Device
     four_bits: int = 0
     """Of the frozen ones, those of the layers where these are kept in 4 bits."""
+    chunked: bool = False
+    """The loss is computed for some tokens at a time."""
 
     @property
     def weight_bytes(self) -> int:

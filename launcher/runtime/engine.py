@@ -19,6 +19,7 @@ from launcher.core.recipe import Optimizer
 from launcher.core.run_plan import RunPlan
 from launcher.core.source_index import TokenizerFacts
 from launcher.runtime.batches import MicroBatch
+from launcher.runtime.chunked_loss import HeadLosses
 from launcher.runtime.environment import seed_everything
 from launcher.runtime.losses import by_source, right_tokens, token_losses
 from launcher.runtime.optimizer import ALIKE, make_optimizer, set_step
@@ -48,6 +49,7 @@ class TrainEngine:
         zero = attempt.ds_config["zero_optimization"]
         offloaded = zero.get("offload_optimizer", {}).get("device", "none") == "cpu"
         self._keeps = "logits_to_keep" in inspect.signature(base_model(model).forward).parameters
+        self._head = HeadLosses(base_model(model)) if plan.model.speed.chunked_cross_entropy else None
         optimizer = make_optimizer(model, plan.stages[0].optimizer, device, offloaded=offloaded, apart=apart)
         buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
         initialized = deepspeed.initialize(model=model, optimizer=optimizer, config=attempt.ds_config,
@@ -118,9 +120,9 @@ class TrainEngine:
         self._engine.eval()
         sums = torch.zeros(2, len(self._order), dtype=torch.float64, device=batches[0].input_ids.device)
         for batch in batches:
-            logits = self._logits(batch)
-            sums[0] += by_source(token_losses(logits, batch.labels), batch, self._order)
-            sums[1] += by_source(right_tokens(logits, batch.labels), batch, self._order)
+            losses, right = self._measured(batch)
+            sums[0] += by_source(losses, batch, self._order)
+            sums[1] += by_source(right, batch, self._order)
             progress()
         return sums
 
@@ -135,7 +137,19 @@ class TrainEngine:
         return self._engine(**inputs)
 
     def _losses(self, batch: MicroBatch) -> torch.Tensor:
-        return token_losses(self._logits(batch), batch.labels)
+        if self._head is None:
+            return token_losses(self._logits(batch), batch.labels)
+        with self._head.instead(batch.labels):
+            return self._logits(batch)
+
+    def _measured(self, batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return losses and which tokens are right, without gradients."""
+        if self._head is None:
+            logits = self._logits(batch)
+            return token_losses(logits, batch.labels), right_tokens(logits, batch.labels)
+        with self._head.instead(batch.labels):
+            losses, right = self._logits(batch).unbind(-1)
+        return losses, right
 
     def _logits(self, batch: MicroBatch) -> torch.Tensor:
         # Borders between documents hold only without a mask, without a cache and with restarting positions.

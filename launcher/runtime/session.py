@@ -23,6 +23,7 @@ from launcher.runtime.batches import Batches
 from launcher.runtime.borders import check_borders
 from launcher.runtime.checkpoint.checkpointing import Checkpointing
 from launcher.runtime.checkpoint.restoring import restore
+from launcher.runtime.chunked_loss import check_head
 from launcher.runtime.engine import TrainEngine, join_deepspeed
 from launcher.runtime.environment import device_of, hide_known_warnings, redirect_output, set_ranks
 from launcher.runtime.evaluation import Evaluator
@@ -104,7 +105,10 @@ def _model(orders: WorkerOrders, device: torch.device) -> nn.Module:
     plan = orders.plan
     join_deepspeed()
     if orders.rank == 0:
-        check_borders(model_config(plan), plan.model.attention, DTYPES[plan.model.precision], device)
+        tried = model_config(plan), plan.model.attention, DTYPES[plan.model.precision], device
+        check_borders(*tried)
+        if plan.model.speed.chunked_cross_entropy:
+            check_head(*tried)
     segment = plan.segments[orders.segment]
 
     def held(names: Sequence[str]) -> frozenset[str]:
