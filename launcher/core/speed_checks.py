@@ -4,7 +4,7 @@ Decides on what is known before a worker starts; a worker looks again, at the mo
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from launcher.core.recipe import ModelChoice, Recipe
 from launcher.core.recipe_adapter import ALL_LINEAR, Adapter
@@ -47,6 +47,14 @@ def config_problems(model: ModelChoice, config: Mapping[str, Any]) -> Found:
     """Yield what a model's config.json tells, where it is here."""
     if model.speed.chunked_cross_entropy:
         yield from _chunked(config.get("text_config") or config, None)
+
+
+def template_problems(model: ModelChoice, ds_template: Mapping[str, Any], path: FieldPath = COMPILE) -> Found:
+    """Yield what cannot be with a DeepSpeed configuration, told at a field: of a stage's own, at the stage's."""
+    zero = cast(dict[str, Any], ds_template.get("zero_optimization", {}))
+    if model.speed.compile == "torch" and int(zero.get("stage", 0)) >= 3:
+        yield path, ("under ZeRO-3 torch.compile gives about nothing, since hooks that gather weights break up each "
+                     "layer (DeepSpeed's notes on DeepCompile); use deepspeed: zero2, or remove compile")
 
 
 def _chunked(config: Mapping[str, Any], adapter: Adapter | None) -> Found:

@@ -122,9 +122,9 @@ def _loop(orders: WorkerOrders, engine: TrainEngine, cache: Store, agreement: Ag
           stop: StopFlag, device: torch.device, checkpointing: Checkpointing, done: int) -> Loop:
     plan, attempt = orders.plan, orders.attempt
     indexes = {name: stored_index(cache, source.fingerprint) for name, source in plan.row_sets.items()}
-    flatten = plan.model.attention == "flash_attention_2"
+    flatten, segment = plan.model.attention == "flash_attention_2", plan.segments[orders.segment]
     train = Batches(plan, {name: PackedSplit(cache, index, "train") for name, index in indexes.items()}, device,
-                    flatten=flatten)
+                    flatten=flatten, width=segment.sequence_length if plan.model.speed.compile else 0)
     held = {name: PackedSplit(cache, indexes[name], "holdout") for name in plan.sources if indexes[name].holdout.rows}
     scorer = _scorer(orders, engine, cache, agreement, reporter, stop, device, held)
     evaluator = Evaluator(engine, Batches(plan, held, device, flatten=flatten), list(held), list(plan.sources),
