@@ -19,11 +19,12 @@ BUCKET = 2 * 4096**2
 
 
 def needed(deepspeed="zero3", *, precision="bf16", workers=8, micro_batch=1, accumulation=1, checkpointing=True,
-           attention="flash_attention_2", adapter=None, length=4096, device="cuda") -> Memory:
+           attention="flash_attention_2", adapter=None, length=4096, device="cuda", chunked=False) -> Memory:
     template = shipped("ds_configs", f"{deepspeed}.json")
     assert template is not None
     model = ModelChoice.model_validate({"path": NAME, "precision": precision, "attention": attention,
-                                        "gradient_checkpointing": checkpointing})
+                                        "gradient_checkpointing": checkpointing,
+                                        "speed": {"chunked_cross_entropy": chunked}})
     plan = RunPlan.model_construct(model=model, adapter=adapter, ds_template=json.loads(template.read_text()),
                                    sequence_length=length)
     config = fill(plan.ds_template, micro_batch=micro_batch, accumulation=accumulation, world_size=workers,
@@ -76,6 +77,18 @@ def test_a_gradient_larger_than_the_bucket_is_whole_twice_while_it_is_reduced():
 
 def test_logits_are_three_times_in_fp32_while_their_gradients_are_computed():
     assert part(needed(micro_batch=2), "logits") == 3 * 4 * 128_256 * 2 * 4096
+
+
+def test_by_chunks_logits_are_those_of_a_few_tokens_in_fp32_and_once_more_as_weights_are():
+    # 4096 tokens of 4096 numbers over 128,256 words: by as many as make logits as large, 128, and half of that.
+    assert part(needed(chunked=True), "logits") == (4 + 2) * 64 * 128_256
+    assert part(needed(chunked=True, precision="fp32", attention="sdpa"), "logits") == 4 * 64 * 128_256
+    assert needed(chunked=True).gpu_bytes < needed().gpu_bytes - 4 * 2**30
+
+
+def test_on_a_cpu_chunks_of_bf16_compute_with_two_fp32_heads():
+    found = needed(chunked=True, device="cpu", attention="sdpa", micro_batch=64)
+    assert part(found, "logits", "host") == 2 * 4 * EMBEDDING + 4 * 64 * 128 * 128_256
 
 
 def test_checkpointing_leaves_the_input_of_each_layer():
