@@ -43,7 +43,8 @@ def _same_arithmetic(given: Try, templates: Templates) -> Iterator[tuple[str, Tr
 
 def _slower(given: Try, templates: Templates) -> Callable[[str, Try, int], Iterator[tuple[str, Try]]]:
     """Return what yields the configurations that need less of a GPU than the plan's own, fastest first."""
-    names = [name for name in BY_SPEED[rank(given.plan) + 1:] if name in templates]
+    # They are of ZeRO-3, which is refused with compiled layers.
+    names = [name for name in BY_SPEED[rank(given.plan) + 1:] if name in templates and not given.plan.model.speed.compile]
 
     def of(said: str, tried: Try, upto: int) -> Iterator[tuple[str, Try]]:
         for name in names:
