@@ -65,17 +65,20 @@ class HeadLosses:
     def _train(self, rows: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         # Each token's loss, and no sum: losses are told by source, and what they are divided by differs from step to
         # step. In the model's precision, from logits in fp32.
+        options = nn.LinearCrossEntropyOptions(batch_chunk_size=self._size(rows))
         return F.linear_cross_entropy(rows, self._head.weight, labels, linear_bias=self._head.bias, reduction="none",
-                                      ignore_index=IGNORED, options=nn.LinearCrossEntropyOptions()).float()
+                                      ignore_index=IGNORED, options=options).float()
 
     def _try(self, rows: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        size = chunk_of(len(rows), self._head.in_features, self._head.out_features)
-        found = []
+        size, found = self._size(rows), list[torch.Tensor]()
         for some, wanted in zip(rows.split(size), labels.split(size), strict=True):
             logits = self._logits(some)[None]
             each = token_losses(logits, wanted[None]), right_tokens(logits, wanted[None])
             found.append(torch.stack(each, -1)[0])
         return torch.cat(found)
+
+    def _size(self, rows: torch.Tensor) -> int:
+        return chunk_of(len(rows), self._head.in_features, self._head.out_features)
 
 
 def check_head(config: PretrainedConfig, attention: str, dtype: torch.dtype, device: torch.device) -> None:

@@ -7,6 +7,7 @@ import pytest
 from launcher.core.architectures import KNOWN
 from launcher.core.ds_config import fill
 from launcher.core.memory import Memory, memory
+from launcher.core.memory_chunks import chunk_of
 from launcher.core.recipe import Adapter, ModelChoice
 from launcher.core.run_plan import RunPlan
 from launcher.storage.shipped import shipped
@@ -80,15 +81,17 @@ def test_logits_are_three_times_in_fp32_while_their_gradients_are_computed():
 
 
 def test_by_chunks_logits_are_those_of_a_few_tokens_in_fp32_and_once_more_as_weights_are():
-    # 4096 tokens of 4096 numbers over 128,256 words: by as many as make logits as large, 128, and half of that.
-    assert part(needed(chunked=True), "logits") == (4 + 2) * 64 * 128_256
-    assert part(needed(chunked=True, precision="fp32", attention="sdpa"), "logits") == 4 * 64 * 128_256
+    assert part(needed(chunked=True), "logits") == (4 + 2) * 256 * 128_256
+    assert part(needed(chunked=True, precision="fp32", attention="sdpa"), "logits") == 4 * 256 * 128_256
+    # 32,768 tokens of 4096 numbers: by half as many as make logits as large as these.
+    assert part(needed(chunked=True, length=32_768), "logits") == (4 + 2) * 512 * 128_256
+    assert chunk_of(51, 16, 3000) == 13, "few tokens are not computed whole either"
     assert needed(chunked=True).gpu_bytes < needed().gpu_bytes - 4 * 2**30
 
 
 def test_on_a_cpu_chunks_of_bf16_compute_with_two_fp32_heads():
     found = needed(chunked=True, device="cpu", attention="sdpa", micro_batch=64)
-    assert part(found, "logits", "host") == 2 * 4 * EMBEDDING + 4 * 64 * 128 * 128_256
+    assert part(found, "logits", "host") == 2 * 4 * EMBEDDING + 4 * 4096 * 128_256
 
 
 def test_checkpointing_leaves_the_input_of_each_layer():
