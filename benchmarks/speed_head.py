@@ -21,7 +21,7 @@ from launcher.runtime.chunked_loss import HeadLosses
 from launcher.runtime.losses import token_losses
 
 MIB = 2**20
-SHAPES = ((512, 8_000, 1024), (512, 32_000, 1024), (256, 128_000, 1024))
+SHAPES = ((512, 8_000, 1024), (512, 32_000, 1024), (256, 64_000, 512))
 """Hidden units, entries of the vocabulary, tokens."""
 ROUNDS = 2
 

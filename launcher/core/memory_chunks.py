@@ -12,6 +12,9 @@ times the whole loss's time by 16 tokens, which is torch's own choice there, 1.2
 PARTS = 4
 """A chunk is at most a quarter of the tokens, however few these are."""
 
+CPU_HEADS = 4
+"""As large as the head in fp32, which a loss of bf16 on a CPU holds at once; benchmarks/speed_head.py counts."""
+
 
 def chunk_of(tokens: int, hidden: int, vocabulary: int) -> int:
     """Return the tokens of a chunk: so many that their logits are about half as large as all hidden states, as torch
@@ -28,7 +31,7 @@ def chunked_bytes(setting: Setting) -> int:
     if not narrow:
         return logits
     if setting.device == "cpu":
-        # There torch computes in fp32 ("accurate"): the head's weights and the sum of their gradients once more.
-        return logits + 2 * FP32 * facts.vocab_size * facts.hidden_size
+        # There torch computes in fp32 ("accurate"), with the head's weights and sums of their gradients in it.
+        return logits + CPU_HEADS * FP32 * facts.vocab_size * facts.hidden_size
     # Rounded once more for the products with weights.
     return logits + logits // FP32 * setting.weight_bytes

@@ -1,4 +1,5 @@
-"""Whether torch.compile has what it needs here, told before torch is imported; and what of a model it compiles."""
+"""Whether torch.compile has what it needs here, told without torch: by the command before anything is started, and by
+workers. What is compiled is `runtime.speed`'s."""
 
 import os
 import shutil
