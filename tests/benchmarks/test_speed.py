@@ -7,6 +7,7 @@ import pytest
 from benchmarks.harness import RESULTS
 from launcher.core.memory_chunks import CPU_HEADS, chunk_of
 
+LAYERS = json.loads((RESULTS / "speed_layers.json").read_text())["seconds"]
 ROWS = json.loads((RESULTS / "speed_head.json").read_text())["rows"]
 
 
@@ -23,3 +24,7 @@ def test_in_fp32_it_takes_a_third_of_the_memory_and_at_most_half_as_long_again()
         if row["dtype"] == "float32":
             assert row["peak"]["chunked"] < row["peak"]["whole"] / 3
             assert row["seconds"]["chunked"] < 1.5 * row["seconds"]["whole"]
+
+
+def test_compiled_layers_take_less_than_those_that_are_not():
+    assert LAYERS["compiled"] < 0.95 * LAYERS["as written"]
