@@ -15,7 +15,8 @@ def speed_lines(made: RunPlan) -> Iterator[str]:
                                       "is multiplied once more on the way back"),
         (speed.compile == "torch", "torch.compile of each layer, for full micro-batches: rows are filled up to one "
                                    "length, the first step takes longer, and times below do not know of it"),
-        (speed.liger, "Liger kernels for norms, rotary positions and feed-forward layers; times below do not know of it"),
+        (speed.liger, "Liger kernels for norms, rotary positions and feed-forward layers; times below do not "
+                      "know of it"),
     ]
     for label, text in zip(("speed", "", ""), (text for on, text in said if on), strict=False):
         yield labelled(label, text)
