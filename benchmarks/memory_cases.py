@@ -25,6 +25,8 @@ MODELS: dict[str, dict[str, int]] = {
             "num_key_value_heads": 4, "vocab_size": 16_000},
     "148M": {"hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 9, "num_attention_heads": 16,
              "num_key_value_heads": 16, "vocab_size": 16_000},
+    "wide": {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 4, "num_attention_heads": 4,
+             "num_key_value_heads": 4, "vocab_size": 32_000},
 }
 CONFIGS = ("zero1", "zero2", "zero3", "zero3_cpu_optimizer", "zero3_cpu_parameters")
 
@@ -42,6 +44,9 @@ class Case:
     checkpointing: bool = False
     attention: str = "sdpa"
     adapter: bool = False
+    chunked: bool = False
+    compiled: bool = False
+    steps: int = STEPS
 
     @property
     def name(self) -> str:
@@ -49,6 +54,7 @@ class Case:
         said = [self.model, self.deepspeed, self.precision, f"{self.micro_batch}x{self.length}"]
         said += [f"ga{self.accumulation}"] * (self.accumulation > 1) + ["checkpointing"] * self.checkpointing
         said += [self.attention] * (self.attention != "sdpa") + ["lora"] * self.adapter
+        said += ["chunked"] * self.chunked + ["compiled"] * self.compiled
         return "-".join(said)
 
     def planned(self) -> tuple[RunPlan, AttemptPlan]:
@@ -57,7 +63,8 @@ class Case:
         recipe = Recipe.model_validate({
             "name": "memory", "sequence_length": self.length, "batch": {"rows": self.rows}, "learning_rate": 1e-4,
             "model": {"init": init, "tokenizer": {"train": {"vocab_size": 400}}, "precision": self.precision,
-                      "attention": self.attention, "gradient_checkpointing": self.checkpointing},
+                      "attention": self.attention, "gradient_checkpointing": self.checkpointing,
+                      "speed": {"chunked_cross_entropy": self.chunked, "compile": "torch" if self.compiled else None}},
             "sources": {"text": {"path": "text.jsonl", "tokens": 10**6}}, "micro_batch": self.micro_batch,
             "stages": [{"name": "only", "length": {"steps": STEPS}, "mix": {"text": 1}}],
             "adapter": {"rank": 8} if self.adapter else None, "cluster": {"workers": WORKERS, "threads": 1}})
@@ -79,11 +86,11 @@ class Case:
         """Return what a worker of the benchmark reads."""
         made, attempt = self.planned()
         orders = WorkerOrders(run_dir="none", cache="none", plan=made, attempt=attempt, rank=0)
-        return {"name": self.name, "steps": STEPS, "accumulation": self.accumulation,
+        return {"name": self.name, "steps": self.steps, "accumulation": self.accumulation,
                 "orders": orders.model_dump(mode="json")}
 
 
-SIZES = tuple(name for name in MODELS if name != TINY)
+SIZES = ("28M", "80M", "148M")
 
 
 def first_case() -> Case:

@@ -20,7 +20,7 @@ class Watch:
     """The growth of this process since it was made, by phase."""
 
     def __init__(self) -> None:
-        self._before, self.phases = _status(), dict[str, int]()
+        self._before, self.phases, self.spent = _status(), dict[str, int](), list[tuple[float, float]]()
         self._reset()
 
     def end_of(self, phase: str) -> None:
@@ -68,6 +68,7 @@ def _train(orders: Any, steps: int, accumulation: int, watch: Watch) -> None:
     watch.end_of("engine")
     shape = (attempt.micro_batch, plan.sequence_length)
     for step in range(steps):
+        begin, busy = time.perf_counter(), time.process_time()
         torch.manual_seed(1000 * step + orders.rank)
         batches = [MicroBatch(torch.randint(0, words, shape), torch.arange(shape[1]).expand(shape).contiguous(),
                               torch.randint(0, words, shape), tuple(list(plan.sources)[:1] * shape[0]), 0)
@@ -76,10 +77,11 @@ def _train(orders: Any, steps: int, accumulation: int, watch: Watch) -> None:
         watch.end_of("backward")
         engine.update(1e-4, plan.stages[0].optimizer)
         watch.end_of("update")
+        watch.spent.append((time.perf_counter() - begin, time.process_time() - busy))
 
 
-def measure(case: dict[str, Any], rank: int, folder: Path) -> dict[str, int]:
-    """Return the growth over the case's life, in this process."""
+def measure(case: dict[str, Any], rank: int, folder: Path) -> Watch:
+    """Return the growth over the case's life, in this process, and its steps' seconds: passed, and of processors."""
     import torch.distributed as dist
 
     from launcher.core.attempt import WorkerOrders
@@ -92,7 +94,7 @@ def measure(case: dict[str, Any], rank: int, folder: Path) -> dict[str, int]:
     _warm_up()
     watch = Watch()
     _train(orders, case["steps"], case["accumulation"], watch)
-    return watch.phases
+    return watch
 
 
 def _child(case: dict[str, Any], rank: int, folder: Path) -> None:
@@ -103,7 +105,8 @@ def _child(case: dict[str, Any], rank: int, folder: Path) -> None:
     told = measure(case, rank, folder)
     late = [name for name in sys.modules if name not in set(began)]
     (folder / f"{case['name']}.{rank}.modules").write_text(json.dumps(late))
-    (folder / f"{case['name']}.{rank}.json").write_text(json.dumps(told))
+    (folder / f"{case['name']}.{rank}.spent").write_text(json.dumps(told.spent))
+    (folder / f"{case['name']}.{rank}.json").write_text(json.dumps(told.phases))
     os._exit(0)
 
 

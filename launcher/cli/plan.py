@@ -13,6 +13,7 @@ from rich.console import Console
 
 from launcher.cli.gate_lines import gate_lines
 from launcher.cli.plan_memory import fit_of, memory_lines
+from launcher.cli.plan_speed import speed_lines
 from launcher.cli.plan_table import labelled, mix_lines, plan_table, row_lines, segment_lines, short
 from launcher.cli.plan_time import Asked, outlook_of, time_lines
 from launcher.cli.tracking import missing
@@ -162,6 +163,8 @@ def _print(made: RunPlan, comes_to: Forecast, facts: ModelFacts | None, lost: Wa
            recipe: Recipe, console: Console) -> None:
     console.print(headline(made).replace(made.name, f"[bold]{made.name}[/bold]", 1))
     console.print(_model_lines(made, facts))
+    for line in speed_lines(made):
+        console.print(line)
     console.print(f"batch    {made.rows_per_step} rows of {made.sequence_length} tokens, "
                   f"{short(made.rows_per_step * made.sequence_length)} tokens a step at most")
     if lost:

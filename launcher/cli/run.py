@@ -124,12 +124,12 @@ class Launch:
             self.options.require_place()
         if lacking := missing(self.recipe, self.where):
             raise UserError(lacking)
-        if self.options.mode != "cluster":
-            require_packages(self.recipe)
         for line in not_here(self.recipe, in_store=self.run.remote, on_cluster=self.options.mode == "cluster"):
             _note(console, line)
         wish, cluster = self._wish(), local_cluster(self._workers_here())
         device: Literal["cpu", "cuda"] = "cuda" if cluster.nodes[0].gpus else "cpu"
+        if self.options.mode != "cluster":
+            require_packages(self.recipe, device, self.where)
         slots = standbys(wish, cluster) if self.options.mode != "cluster" else 0
         threads = wish.threads or max(1, cluster.nodes[0].cores // max(1, slots))
         self._phase("cli", self.typed)

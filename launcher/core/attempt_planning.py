@@ -14,6 +14,8 @@ from launcher.core.errors import NodesMissing, Problem, Unplannable
 from launcher.core.memory_try import Place, largest_fitting, sizes
 from launcher.core.recipe_running import ClusterWish
 from launcher.core.run_plan import RunPlan, SegmentPlan, StagePlan
+from launcher.core.speed_checks import device_problem
+from launcher.core.yaml_tree import dotted
 
 
 def plan_attempt(plan: RunPlan, wish: ClusterWish, cluster: Cluster, *, attempt: int,
@@ -24,6 +26,8 @@ def plan_attempt(plan: RunPlan, wish: ClusterWish, cluster: Cluster, *, attempt:
     if device == "cpu" and plan.model.attention == "flash_attention_2":
         raise Unplannable([Problem("", "model.attention", "flash_attention_2 needs a GPU and there is none here; "
                                    "say --set model.attention=sdpa")])
+    if (unfit := device_problem(plan.model, device)) is not None:
+        raise Unplannable([Problem("", dotted(unfit[0]), unfit[1])])
     ranks = _ranks(wish, cluster)
     world_size = len(ranks)
     segment = segment_at(plan, resume)

@@ -69,7 +69,7 @@ def setting_of(plan: RunPlan, facts: ModelFacts, config: dict[str, Any], *, work
         precision=plan.model.precision,
         attention=plan.model.attention, checkpointing=plan.model.gradient_checkpointing, length=plan.sequence_length,
         zero=Zero.of(config, plan.model.precision), workers=workers, micro_batch=micro_batch,
-        accumulation=accumulation, device=device)
+        accumulation=accumulation, device=device, chunked=plan.model.speed.chunked_cross_entropy)
 
 
 def _parameters(plan: RunPlan, facts: ModelFacts) -> tuple[int, int, int] | None:

@@ -43,7 +43,9 @@ def _same_arithmetic(given: Try, templates: Templates) -> Iterator[tuple[str, Tr
 
 def _slower(given: Try, templates: Templates) -> Callable[[str, Try, int], Iterator[tuple[str, Try]]]:
     """Return what yields the configurations that need less of a GPU than the plan's own, fastest first."""
-    names = [name for name in BY_SPEED[rank(given.plan) + 1:] if name in templates]
+    # All of them are of ZeRO-3, which is refused with compiled layers.
+    slower = () if given.plan.model.speed.compile else BY_SPEED[rank(given.plan) + 1:]
+    names = [name for name in slower if name in templates]
 
     def of(said: str, tried: Try, upto: int) -> Iterator[tuple[str, Try]]:
         for name in names:

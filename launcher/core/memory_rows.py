@@ -8,6 +8,7 @@ Arctic's long-sequence training: 24 to 48 times 2 h a token) come out of the sam
 from collections.abc import Iterator
 
 from launcher.core.architectures import ModelFacts
+from launcher.core.memory_chunks import chunked_bytes
 from launcher.core.memory_setting import FP32, Setting
 from launcher.core.memory_use import Use
 
@@ -20,7 +21,8 @@ ADAPTED = 7
 
 def rows_in_work(setting: Setting) -> Iterator[Use]:
     """Yield activations and logits of one micro-batch."""
-    logits = LOSS_COPIES * FP32 * setting.facts.vocab_size * setting.tokens
+    logits = (chunked_bytes(setting) if setting.chunked else
+              LOSS_COPIES * FP32 * setting.facts.vocab_size * setting.tokens)
     layers = setting.facts.layers * (setting.weight_bytes * setting.facts.hidden_size * setting.tokens
                                      if setting.checkpointing else saved_of_layer(setting))
     at_work = in_work_of_layer(setting) + (saved_of_layer(setting) if setting.checkpointing else 0)

@@ -80,6 +80,8 @@ class Setting:
     """Adapters beside each layer that compute: those of earlier stages do, too, where they are stacked."""
     parked: int = 0
     """Of the frozen ones, those that earlier stages trained: what they had stays in host memory."""
+    chunked: bool = False
+    """The loss is computed for some tokens at a time."""
 
     @property
     def weight_bytes(self) -> int:

@@ -128,4 +128,5 @@ def geometry(plan: RunPlan, machines: Machines) -> Geometry:
         config, sequence_length=plan.sequence_length, micro_batch=machines.micro_batch,
         micro_batches=micro_batches(plan.rows_per_step, machines.ranks, machines.micro_batch), ranks=machines.ranks,
         nodes=machines.nodes, precision=plan.model.precision, checkpointing=plan.model.gradient_checkpointing,
+        chunked=plan.model.speed.chunked_cross_entropy,
         whole_mask=plan.model.attention != "flash_attention_2")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 
-from launcher.core.adapter_checks import template_problems
+from launcher.core import adapter_checks, speed_checks
 from launcher.core.errors import Problem, Unplannable
 from launcher.core.gate_checks import evaluation_problems
 from launcher.core.mixing import rows_by_source
@@ -21,8 +21,7 @@ Found = Iterator[tuple[FieldPath, str]]
 def refuse_impossible(plan: RunPlan, recipe: Recipe, where: Callable[[FieldPath], str]) -> None:
     """Raise Unplannable with everything in a plan that cannot be trained or measured."""
     stages = zip(plan.stages, recipe.stages, strict=True)
-    found = [*_sources(plan, recipe), *template_problems(plan.adapter, plan.ds_template),
-             *_templates(plan),
+    found = [*_sources(plan, recipe), *_templates(plan),
              *(each for stage, wish in stages for each in (*_stage(plan, stage, wish),
                                                            *evaluation_problems(plan, stage, wish)))]
     if found:
@@ -39,10 +38,13 @@ def _sources(plan: RunPlan, recipe: Recipe) -> Found:
 
 
 def _templates(plan: RunPlan) -> Found:
+    yield from adapter_checks.template_problems(plan.adapter, plan.ds_template)
+    yield from speed_checks.template_problems(plan.model, plan.ds_template)
     for stage in plan.stages:
         if stage.deepspeed in plan.ds_templates:
-            path = ("stages", stage.index, "deepspeed")
-            yield from template_problems(plan.adapter, plan.ds_templates[stage.deepspeed], path)
+            path, template = ("stages", stage.index, "deepspeed"), plan.ds_templates[stage.deepspeed]
+            yield from adapter_checks.template_problems(plan.adapter, template, path)
+            yield from speed_checks.template_problems(plan.model, template, path)
 
 
 def _stage(plan: RunPlan, stage: StagePlan, wish: Stage) -> Found:

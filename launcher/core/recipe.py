@@ -25,6 +25,7 @@ from launcher.core.recipe_running import (
     SlurmOptions,
 )
 from launcher.core.recipe_sources import Source
+from launcher.core.recipe_speed import Speed
 from launcher.core.recipe_tracking import Tracking
 
 Name = str
@@ -76,6 +77,14 @@ class ModelChoice(Document):
     """The attention kernel. Each start tests that documents packed by it do not see each other."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more compute."""
+    speed: Speed = Speed()
+    """What libraries offer to compute the same faster or in less memory. All of it is off."""
+
+    @model_serializer(mode="wrap")
+    def _said(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Part of plans: one that asks for nothing of it is the same as in earlier versions.
+        fields: dict[str, Any] = written(self)
+        return fields if self.speed != Speed() else {name: value for name, value in fields.items() if name != "speed"}
 
     @model_validator(mode="after")
     def _one(self) -> "ModelChoice":

@@ -21,6 +21,7 @@ from launcher.core.recipe_running import CheckpointPolicy
 from launcher.core.recipe_sources import Source
 from launcher.core.saving import policy_of
 from launcher.core.scoring_checks import scoring_problems
+from launcher.core.speed_checks import speed_problems
 from launcher.core.suggestions import did_you_mean
 from launcher.core.yaml_tree import FieldPath, dotted
 
@@ -38,7 +39,7 @@ SECRET_VALUE = re.compile(r"(hf_|sk-|ghp_|AKIA)[A-Za-z0-9_-]{12,}")
 def check(recipe: Recipe, where: Where) -> list[Problem]:
     """Return everything that cannot be; `where` tells the place of a path."""
     checks = (_sources, _stages, _batch, _model, adapter_problems, _intervals, scoring_problems, _cluster,
-              recipe_policy_problems)
+              recipe_policy_problems, speed_problems)
     return [Problem(where(path), dotted(path), message) for each in checks for path, message in each(recipe)]
 
 

@@ -61,6 +61,8 @@ class Geometry:
     reduced_bytes: int = 4
     """Of each gradient that ranks exchange."""
     checkpointing: bool = False
+    chunked: bool = False
+    """The loss is computed for some tokens at a time: the head is multiplied once more on the way back."""
     whole_mask: bool = False
     """The attention kernel is given a mask, and computes what it hides too."""
     optimizer_on_host: bool = False
@@ -116,7 +118,7 @@ def work(shape: Shape, how: Geometry) -> Work:
     tokens, width = how.tokens, 4 if how.precision == "fp32" else 2
     forward, gradients = _forward(shape), _gradients(shape)
     head = 2.0 * shape.vocab * shape.hidden
-    again = forward - head if how.checkpointing else 0.0
+    again = (forward - head if how.checkpointing else 0.0) + (head if how.chunked else 0.0)
     scores = 2.0 * shape.layers * how.sequence_length * shape.attention * (2 if how.whole_mask else 1)
     updated = UPDATE * shape.trained / how.ranks
     return Work(

@@ -77,8 +77,10 @@ class StepRows:
 class Batches:
     """Looks up the rows of any step, and lays out one rank's part."""
 
-    def __init__(self, plan: RunPlan, splits: dict[str, PackedSplit], device: torch.device, *, flatten: bool) -> None:
-        self._plan, self._splits, self._device = plan, splits, device
+    def __init__(self, plan: RunPlan, splits: dict[str, PackedSplit], device: torch.device, *, flatten: bool,
+                 width: int = 0) -> None:
+        """Rows are filled up to the longest of a micro-batch, and to `width` at least."""
+        self._plan, self._splits, self._device, self._width = plan, splits, device, width
         # flash_attention_2 finds document borders in the positions of a single long row only.
         self._flatten = flatten
         self._lengths = {name: split.rows for name, split in splits.items()}
@@ -126,7 +128,7 @@ class Batches:
         if not places:
             return self._zero_weight()
         rows = [self._splits[place.rows].row(place.index) for place in places]
-        width = max(len(row.tokens) for row in rows)
+        width = max(self._width, *(len(row.tokens) for row in rows))
         arrays = {kind: np.stack([_padded(row, kind, width) for row in rows]) for kind in KINDS}
         shape = (1, -1) if self._flatten else (len(rows), -1)
         ids, positions, labels = (torch.from_numpy(arrays[kind]).to(self._device).view(shape) for kind in arrays)

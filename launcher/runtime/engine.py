@@ -6,6 +6,7 @@ tokens. DeepSpeed then averages over ranks once, and nothing else scales: neithe
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from math import nan
 from typing import Any
@@ -19,9 +20,11 @@ from launcher.core.recipe import Optimizer
 from launcher.core.run_plan import RunPlan
 from launcher.core.source_index import TokenizerFacts
 from launcher.runtime.batches import MicroBatch
+from launcher.runtime.chunked_loss import HeadLosses
 from launcher.runtime.environment import seed_everything
 from launcher.runtime.losses import by_source, right_tokens, token_losses
 from launcher.runtime.optimizer import ALIKE, make_optimizer, set_step
+from launcher.runtime.speed import Compiled, as_written
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +51,13 @@ class TrainEngine:
         zero = attempt.ds_config["zero_optimization"]
         offloaded = zero.get("offload_optimizer", {}).get("device", "none") == "cpu"
         self._keeps = "logits_to_keep" in inspect.signature(base_model(model).forward).parameters
+        self._head = HeadLosses(base_model(model)) if plan.model.speed.chunked_cross_entropy else None
         optimizer = make_optimizer(model, plan.stages[0].optimizer, device, offloaded=offloaded, apart=apart)
         buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
         initialized = deepspeed.initialize(model=model, optimizer=optimizer, config=attempt.ds_config,
                                            dist_init_required=False)
+        # After DeepSpeed's hooks are on: what they do is part of what a layer does.
+        self._compiled = Compiled(base_model(model), attempt.micro_batch) if plan.model.speed.compile else None
         self._engine: Any = initialized[0]  # its attributes are set at run time and have no useful types
         _restore_buffers(self._engine.module, buffers)
         # Off by default outside fp16: a NaN norm would be applied, and every weight become NaN.
@@ -91,11 +97,13 @@ class TrainEngine:
             seed_everything(self._plan.seed, batch.first_row)
             # Set for each micro-batch: DeepSpeed's own count would shift all borders after a partial step.
             engine.set_gradient_accumulation_boundary(number == len(batches))
-            losses = self._losses(batch)
+            with self._training(batch):
+                losses = self._losses(batch)
             sums += by_source(losses, batch, self._order)
             total = losses.sum()
             # A loss that is not finite may have gradients that are: the norm must tell it on all ranks.
-            engine.backward(total * torch.where(total.isfinite(), scale, nan), scale_wrt_gas=False)
+            with self._training(batch):
+                engine.backward(total * torch.where(total.isfinite(), scale, nan), scale_wrt_gas=False)
             if number < len(batches):
                 engine.step()
         return sums
@@ -118,9 +126,10 @@ class TrainEngine:
         self._engine.eval()
         sums = torch.zeros(2, len(self._order), dtype=torch.float64, device=batches[0].input_ids.device)
         for batch in batches:
-            logits = self._logits(batch)
-            sums[0] += by_source(token_losses(logits, batch.labels), batch, self._order)
-            sums[1] += by_source(right_tokens(logits, batch.labels), batch, self._order)
+            with self._as_written():
+                losses, right = self._measured(batch)
+            sums[0] += by_source(losses, batch, self._order)
+            sums[1] += by_source(right, batch, self._order)
             progress()
         return sums
 
@@ -132,10 +141,30 @@ class TrainEngine:
         if self._keeps:
             # Logits of a whole prompt over a large vocabulary may take more memory than the model.
             inputs["logits_to_keep"] = keep
-        return self._engine(**inputs)
+        with self._as_written():
+            return self._engine(**inputs)
+
+    def _training(self, batch: MicroBatch) -> AbstractContextManager[Any]:
+        """Return where a micro-batch is computed in, forward and back: gradient checkpointing computes again there."""
+        return nullcontext() if self._compiled is None else self._compiled.training(len(batch.sources))
+
+    def _as_written(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self._compiled is None else as_written()
 
     def _losses(self, batch: MicroBatch) -> torch.Tensor:
-        return token_losses(self._logits(batch), batch.labels)
+        if self._head is None:
+            return token_losses(self._logits(batch), batch.labels)
+        with self._head.instead(batch.labels):
+            return self._logits(batch)
+
+    def _measured(self, batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return losses and which tokens are right, without gradients."""
+        if self._head is None:
+            logits = self._logits(batch)
+            return token_losses(logits, batch.labels), right_tokens(logits, batch.labels)
+        with self._head.instead(batch.labels):
+            losses, right = self._logits(batch).unbind(-1)
+        return losses, right
 
     def _logits(self, batch: MicroBatch) -> torch.Tensor:
         # Borders between documents hold only without a mask, without a cache and with restarting positions.

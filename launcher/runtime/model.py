@@ -21,6 +21,7 @@ from launcher.core.run_plan import RunPlan
 from launcher.data.model_files import model_folder, weight_sources
 from launcher.runtime.partitions import gathered
 from launcher.runtime.process_group import Exchange, new_group
+from launcher.runtime.speed import use_liger
 from launcher.runtime.weights import load_weights, shared_folder
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -70,6 +71,8 @@ def build_model(plan: RunPlan, ds_config: dict[str, Any], device: torch.device, 
                                rank, ranks)
         load_weights(model, folder, held([name for name, _ in model.named_parameters()]))
     _refuse_running_statistics(model)
+    if plan.model.speed.liger:
+        use_liger(model)
     if plan.model.gradient_checkpointing:
         # Re-entrant checkpointing loses gradients where inputs are frozen, as they are under adapters.
         model.gradient_checkpointing_enable({"use_reentrant": False})

@@ -24,6 +24,7 @@ from launcher.runtime.batches import Batches
 from launcher.runtime.borders import check_borders
 from launcher.runtime.checkpoint.checkpointing import Checkpointing
 from launcher.runtime.checkpoint.restoring import restore
+from launcher.runtime.chunked_loss import check_head
 from launcher.runtime.engine import TrainEngine, join_deepspeed
 from launcher.runtime.environment import device_of, hide_known_warnings, redirect_output, set_ranks
 from launcher.runtime.evaluation import Evaluator
@@ -105,7 +106,10 @@ def _model(orders: WorkerOrders, device: torch.device) -> nn.Module:
     plan = orders.plan
     join_deepspeed()
     if orders.rank == 0:
-        check_borders(model_config(plan), plan.model.attention, DTYPES[plan.model.precision], device)
+        tried = model_config(plan), plan.model.attention, DTYPES[plan.model.precision], device
+        check_borders(*tried)
+        if plan.model.speed.chunked_cross_entropy:
+            check_head(*tried)
     segment = plan.segments[orders.segment]
 
     def held(names: Sequence[str]) -> frozenset[str]:
@@ -119,9 +123,9 @@ def _loop(orders: WorkerOrders, engine: TrainEngine, cache: Store, agreement: Ag
           stop: StopFlag, device: torch.device, checkpointing: Checkpointing, done: int) -> Loop:
     plan, attempt = orders.plan, orders.attempt
     indexes = {name: stored_index(cache, source.fingerprint) for name, source in plan.row_sets.items()}
-    flatten = plan.model.attention == "flash_attention_2"
+    flatten, segment = plan.model.attention == "flash_attention_2", plan.segments[orders.segment]
     train = Batches(plan, {name: PackedSplit(cache, index, "train") for name, index in indexes.items()}, device,
-                    flatten=flatten)
+                    flatten=flatten, width=segment.sequence_length if plan.model.speed.compile else 0)
     held = {name: PackedSplit(cache, indexes[name], "holdout") for name in plan.sources if indexes[name].holdout.rows}
     scorer = _scorer(orders, engine, cache, agreement, reporter, stop, device, held)
     evaluator = Evaluator(engine, Batches(plan, held, device, flatten=flatten), list(held), list(plan.sources),

@@ -1,6 +1,7 @@
 """What is known of a recipe's base model before it is fetched: its own config.json, or the table of public models.
 
-Decides where to look, and refuses adapters that do not fit the layers known. A worker looks again, at the model itself.
+Decides where to look, and refuses adapters and options for speed that do not fit it. A worker looks again, at the
+model itself.
 """
 
 import json
@@ -12,6 +13,7 @@ from launcher.core.adapter_targets import misfits
 from launcher.core.architectures import ModelFacts, facts_of_config, known_facts
 from launcher.core.errors import Problem, RecipeInvalid
 from launcher.core.recipe import Recipe
+from launcher.core.speed_checks import config_problems
 from launcher.core.yaml_tree import FieldPath, dotted
 from launcher.storage.typed_paths import is_file, typed_path
 
@@ -36,10 +38,11 @@ def _config(path: str) -> Path:
 
 
 def refuse_misfits(recipe: Recipe, where: Callable[[FieldPath], str]) -> None:
-    """Raise RecipeInvalid where adapters do not fit what is known of the base model's layers."""
-    if recipe.adapter is None or recipe.model.path is None or (facts := facts_at(recipe.model.path)) is None:
+    """Raise RecipeInvalid where adapters, or options for speed, do not fit what is known of the base model."""
+    if recipe.model.path is None:
         return
-    found = [Problem(where(path), dotted(path), message)
-             for path, message in misfits(recipe.adapter, facts.linears, tied=facts.tied)]
+    found = list(config_problems(recipe.model, config_at(recipe.model.path)))
+    if recipe.adapter is not None and (facts := facts_at(recipe.model.path)) is not None:
+        found += misfits(recipe.adapter, facts.linears, tied=facts.tied)
     if found:
-        raise RecipeInvalid(found)
+        raise RecipeInvalid([Problem(where(path), dotted(path), message) for path, message in found])

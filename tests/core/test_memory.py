@@ -7,6 +7,7 @@ import pytest
 from launcher.core.architectures import KNOWN
 from launcher.core.ds_config import fill
 from launcher.core.memory import Memory, memory
+from launcher.core.memory_chunks import chunk_of
 from launcher.core.recipe import Adapter, ModelChoice
 from launcher.core.run_plan import RunPlan
 from launcher.storage.shipped import shipped
@@ -19,12 +20,13 @@ BUCKET = 2 * 4096**2
 
 
 def needed(deepspeed="zero3", *, precision="bf16", workers=8, micro_batch=1, accumulation=1, checkpointing=True,
-           attention="flash_attention_2", adapter=None, length=4096, device="cuda", segments=(),
-           stages=1) -> Memory:
+           attention="flash_attention_2", adapter=None, length=4096, device="cuda", segments=(), stages=1,
+           chunked=False) -> Memory:
     template = shipped("ds_configs", f"{deepspeed}.json")
     assert template is not None
     model = ModelChoice.model_validate({"path": NAME, "precision": precision, "attention": attention,
-                                        "gradient_checkpointing": checkpointing})
+                                        "gradient_checkpointing": checkpointing,
+                                        "speed": {"chunked_cross_entropy": chunked}})
     plan = RunPlan.model_construct(model=model, adapter=adapter, ds_template=json.loads(template.read_text()),
                                    sequence_length=length, stages=(None,) * stages, segments=segments)
     config = fill(plan.ds_template, micro_batch=micro_batch, accumulation=accumulation, world_size=workers,
@@ -77,6 +79,20 @@ def test_a_gradient_larger_than_the_bucket_is_whole_twice_while_it_is_reduced():
 
 def test_logits_are_three_times_in_fp32_while_their_gradients_are_computed():
     assert part(needed(micro_batch=2), "logits") == 3 * 4 * 128_256 * 2 * 4096
+
+
+def test_by_chunks_logits_are_those_of_a_few_tokens_in_fp32_and_once_more_as_weights_are():
+    assert part(needed(chunked=True), "logits") == (4 + 2) * 256 * 128_256
+    assert part(needed(chunked=True, precision="fp32", attention="sdpa"), "logits") == 4 * 256 * 128_256
+    # 32,768 tokens of 4096 numbers: by half as many as make logits as large as these.
+    assert part(needed(chunked=True, length=32_768), "logits") == (4 + 2) * 512 * 128_256
+    assert chunk_of(51, 16, 3000) == 13, "few tokens are not computed whole either"
+    assert needed(chunked=True).gpu_bytes < needed().gpu_bytes - 4 * 2**30
+
+
+def test_on_a_cpu_chunks_of_bf16_compute_with_four_fp32_heads():
+    found = needed(chunked=True, device="cpu", attention="sdpa", micro_batch=64)
+    assert part(found, "logits", "host") == 4 * 4 * EMBEDDING + 4 * 4096 * 128_256
 
 
 def test_checkpointing_leaves_the_input_of_each_layer():

@@ -2,6 +2,9 @@
 
 import pytest
 
+from launcher.core.amending import amend
+from launcher.core.recipe_speed import Speed
+from launcher.core.run_plan import RunPlan
 from tests.core.planned import planned
 
 STAGES = [{"length": {"steps": 3}, "mix": {"a": 1}}, {"length": {"steps": 4}, "mix": {"a": 1, "b": 1}}]
@@ -22,6 +25,18 @@ def test_another_stage_is_another_chain(change):
 @pytest.mark.parametrize("change", [{"seed": 1}, {"sequence_length": 101}, {"batch": {"rows": 7}}])
 def test_another_run_is_another_chain(change):
     assert planned({"a": 40, "b": 30}, STAGES, **change).chain() != PLAN.chain()
+
+
+def test_options_for_speed_are_in_a_plan_and_its_chain_where_they_are_asked_for_and_nowhere_else():
+    written = PLAN.model_dump(mode="json")
+    assert "speed" not in written["model"]
+    faster = PLAN.model.model_copy(update={"speed": Speed(chunked_cross_entropy=True)})
+    changed = RunPlan.from_json(PLAN.model_copy(update={"model": faster}).to_json())
+    assert changed.model.speed.chunked_cross_entropy and changed.chain() != PLAN.chain()
+    assert RunPlan.from_json(PLAN.to_json()) == PLAN
+    # As attention and gradient checkpointing: the arithmetic is another one, so a run that has begun keeps its own.
+    with pytest.raises(ValueError, match=r"model\.speed: was absent, is now"):
+        amend(PLAN, changed, 0)
 
 
 def test_other_data_is_another_chain():

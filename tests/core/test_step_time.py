@@ -63,6 +63,13 @@ def test_arithmetic_is_six_operations_a_weight_and_token_and_eight_where_layers_
     assert done(adapter=LORA).matmul == pytest.approx((4 * (weights + LORA) + 2 * LORA) * tokens, rel=1e-3)
 
 
+def test_by_chunks_the_head_is_multiplied_once_more():
+    assert LLAMA is not None
+    more = done(chunked=True).matmul - done().matmul
+    assert more == 2 * 8192 * 2 * LLAMA.vocab_size * LLAMA.hidden_size
+    assert done(chunked=True).model_flops == done().model_flops, "what the model needs is the same"
+
+
 def test_attention_is_causal_and_computed_whole_where_a_mask_hides_the_rest():
     assert done().attention == 3.5 * 2 * 32 * 8192 * 4096 * 2 * 8192
     assert done(whole_mask=True).attention == 2 * done().attention

@@ -1,6 +1,6 @@
 """The launcher's workers against a plain PyTorch loop: same losses, gradient norms and final weights."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from launcher.core.recipe import ModelChoice, Optimizer
+from launcher.core.recipe_speed import Speed
 from launcher.data.packed import PackedSplit
 from launcher.storage.store import LocalStore
 from tests.runtime.plain_loop import PlainResult, train_plainly
@@ -34,11 +35,13 @@ class Case:
     checkpointing: bool = False
     persistent: bool = False
     """DeepSpeed keeps parameters as small as these whole by default."""
+    speed: Speed = field(default_factory=Speed)
 
     def __str__(self) -> str:
         parts = [f"{self.workers} workers", f"{self.rows_per_step} rows by {self.micro_batch}", f"zero{self.stage}",
                  "packed" if self.packed else "one document a row", "tied" * self.tied, self.attention,
-                 "subgroups" * self.sub_groups, "checkpointing" * self.checkpointing, "persistent" * self.persistent]
+                 "subgroups" * self.sub_groups, "checkpointing" * self.checkpointing, "persistent" * self.persistent,
+                 *(name for name, value in self.speed if value not in (None, False, 1))]
         return ", ".join(part for part in parts if part)
 
 
@@ -49,7 +52,7 @@ def both_ways(case: Case, folder: Path,
     indexes = [write_source(cache, name, 60, seed, packed=case.packed) for seed, name in enumerate(("sums", "words"))]
     base = write_model(folder / "base", tied=case.tied)
     model = ModelChoice.model_validate({"path": str(base), "precision": precision, "attention": case.attention,
-                                         "gradient_checkpointing": case.checkpointing})
+                                         "gradient_checkpointing": case.checkpointing, "speed": case.speed})
     # 12 full steps and a partial one, then 18 and a partial one.
     rows = [12 * case.rows_per_step + 1, 18 * case.rows_per_step + case.rows_per_step // 2]
     plan = make_plan(indexes, model, rows_per_step=case.rows_per_step, stage_rows=rows,
