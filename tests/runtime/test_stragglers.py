@@ -1,4 +1,4 @@
-"""A real rank that is held now and then is named while it is, under ZeRO-3, where all ranks' steps take equally long."""
+"""A real rank that is held now and then is named while it is, under ZeRO-3, where steps take all ranks equally long."""
 
 from pathlib import Path
 from typing import Any
