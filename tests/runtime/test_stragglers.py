@@ -12,7 +12,7 @@ from tests.runtime.plain_workers import PlainWorkers, attempt_plan
 from tests.runtime.pulses import held_now_and_then
 from tests.runtime.tiny import LLAMA, make_plan, write_source, zero_config
 
-MODEL = {"init": {**LLAMA, "hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 4},
+MODEL = {"init": {**LLAMA, "hidden_size": 64, "intermediate_size": 256},
          "tokenizer": {"train": {"vocab_size": 300}}, "precision": "fp32"}
 
 
@@ -22,7 +22,7 @@ class BriskWorkers(PlainWorkers):
 
 def plan_in(folder: Path) -> RunPlan:
     index = write_source(LocalStore(folder / "cache"), "sums", 200, 0)
-    return make_plan([index], ModelChoice.model_validate(MODEL), rows_per_step=32, stage_rows=[3_200_000])
+    return make_plan([index], ModelChoice.model_validate(MODEL), rows_per_step=16, stage_rows=[3_200_000])
 
 
 def told(gang: PlainWorkers, name: str) -> list[dict[str, Any]]:
