@@ -68,6 +68,7 @@ def status_fields(run: RunDir, fold: RunFold, timed: list[dict[str, Any]], holde
     stands = status_of(run, fold, holder, seen).model_dump(mode="json")
     return {**stands, **readings(fold, plan_of(run)), **readings_by_source(fold), "scores": last_scores(fold),
             "device": (fold.last_step or {}).get("device"), "forgetting": _forgetting(fold),
+            "stragglers": fold.stragglers.fields(),
             "verdicts": [{name: event[name] for name in VERDICT} for event in fold.verdicts], "run_dir": run.url,
             "holder": None if holder is None else str(holder), "job": fields(seen),
             "account": time_fields(account(timed, time.time() if holder is not None else None))}

@@ -35,21 +35,23 @@ Tell = Callable[[str], None]
 
 def missing(recipe: Recipe, where: Callable[[FieldPath], str]) -> str | None:
     """Return what the recipe's tracking lacks here; None if nothing."""
-    if recipe.tracking is None or recipe.tracking.wandb is None:
-        return None
-    found = find_spec("wandb")
-    # The library's own folder of logs is called wandb too, and looks like a package without any file.
-    if found is not None and found.origin is not None:
-        return None
-    place = where(("tracking", "wandb"))
-    return (f"{place + ': ' if place else ''}tracking.wandb: the package wandb is not installed here; "
-            "pip install 'launcher[wandb]', or leave it out with --set tracking=null")
+    tracking = recipe.tracking
+    wanted = {"wandb": tracking.wandb is not None, "tensorboard": tracking.tensorboard} if tracking else {}
+    for package in [name for name, asked in wanted.items() if asked]:
+        found = find_spec(package)
+        # The library's own folder of logs is called wandb too, and looks like a package without any file.
+        if found is None or found.origin is None:
+            place = where(("tracking", package))
+            return (f"{place + ': ' if place else ''}tracking.{package}: the package {package} is not installed here; "
+                    f"pip install 'launcher[{package}]', or leave it out with --set tracking=null")
+    return None
 
 
 @contextmanager
 def tracked(run: RunDir, recipe: Recipe, tell: Tell) -> Generator[None]:
     """Have a run told to what its recipe names, while what is inside goes on. `tell` tells a person what went wrong."""
-    if recipe.tracking is None or not (recipe.tracking.wandb or recipe.tracking.prometheus):
+    tracking = recipe.tracking
+    if tracking is None or not (tracking.wandb or tracking.tensorboard or tracking.prometheus):
         yield
         return
     try:

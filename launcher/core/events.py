@@ -174,6 +174,34 @@ class StepDone(Event):
     """Hex BLAKE2b-128 over a line `source:index` per document: rows in order, documents in order within the row."""
 
 
+class RankPace(Event):
+    """How fast each rank was by itself over the last steps. How that is measured is `runtime.alone`."""
+
+    event: Literal["rank_pace"] = "rank_pace"
+    step: int
+    """The last of them."""
+    steps: int
+    seconds: float
+    """Of a step, that the rank in the middle took by itself for what is timed."""
+    scores: tuple[float | None, ...]
+    """By rank: how many times as long it took as the rank in the middle; None where it had no rows."""
+
+
+class Straggler(Event):
+    """A rank is slower than the others by itself, or is so no more. Nothing follows from it but that it is told."""
+
+    event: Literal["straggler"] = "straggler"
+    rank: int
+    node: str
+    host: str
+    """The node's address."""
+    step: int
+    slow: bool
+    """False: it was named before, and is as fast as the others again."""
+    score: float
+    """How many times as long it takes as the rank in the middle."""
+
+
 class Evaluation(Event):
     """Loss on the holdouts. Step 0 is the untouched base."""
 

@@ -48,7 +48,7 @@ from launcher.core.verdicts import amendment_for
 
 JOURNALLED = frozenset({"stage_started", "stage_ended", "step", "evaluation", "samples", "verdict",
                         "forgetting", "checkpoint_committed", "checkpoint_failed", "checkpoint_rejected",
-                        "exported", "memory"})
+                        "exported", "memory", "rank_pace", "straggler"})
 """Workers' events that go into the journal as they are; the others are for the controller."""
 PATIENCE = Patience()
 

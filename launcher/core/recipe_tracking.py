@@ -37,5 +37,7 @@ class Tracking(Document):
 
     wandb: WandbOptions | None = None
     """Weights & Biases. A point appears once a checkpoint covers its step: then it can no longer change."""
+    tensorboard: bool = False
+    """Event files for TensorBoard in the run directory, `tracking/tensorboard`; points appear as for W&B."""
     prometheus: PrometheusOptions | None = None
     """Gauges in a file."""

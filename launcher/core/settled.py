@@ -38,6 +38,11 @@ class Point:
     back: int = 0
     """How often a verdict had let the run go back by then: what was told of this step with less does not count."""
 
+    @property
+    def time(self) -> float:
+        """Return when it happened."""
+        return max(float(event["time"]) for event in (self.done, self.evaluation, *self.samples) if event is not None)
+
 
 @dataclass
 class Settling:

@@ -11,6 +11,7 @@ from launcher.core.document import Document
 from launcher.core.events import RunState
 from launcher.core.forgetting import Matrix, MatrixFold
 from launcher.report.restarts import Restarts
+from launcher.report.stragglers import Stragglers
 
 SAME = ("stage", "step", "action", "repeat")
 """Of two verdicts: they are one that was come to twice."""
@@ -54,6 +55,7 @@ class RunFold:
         self.evaluations: dict[int, dict[str, Any]] = {}
         """By step; 0 is the untouched base."""
         self._matrix = MatrixFold()
+        self.stragglers = Stragglers()
         self.verdicts: list[dict[str, Any]] = []
         """What gates and early stopping decided, in order."""
         self._at: dict[int, dict[str, Any] | None] = {}
@@ -97,6 +99,7 @@ class RunFold:
             self.last_time = max(self.last_time, now)
             self.restarts.add(event, self.last_step)
             self._matrix.add(event)
+            self.stragglers.add(event)
             if handler := getattr(self, f"_on_{event['event']}", None):
                 handler(event)
 

@@ -66,6 +66,11 @@ def _families(fold: RunFold, spent: Account, plan: RunPlan | None, *, alive: boo
         ({"source": source}, lost.relative) for source, lost in fold.matrix.forgotten().items()]
     yield "transfer", "Transfer of losses as GEM defines it, above 0 is better.", [
         ({"direction": direction}, value) for direction, value in fold.matrix.transfer().model_dump().items()]
+    nodes = {worker["rank"]: worker["node"] for worker in fold.workers}
+    yield "straggler_score", "How many times as long a rank takes for the same work as the rank in the middle.", [
+        ({"rank": str(rank), "node": nodes.get(rank, "")}, score) for rank, score in fold.stragglers.scores.items()]
+    yield "straggler", "1 for each rank that is named a straggler.", [
+        ({"rank": str(named.rank), "node": named.node}, 1) for named in fold.stragglers.now]
     yield "time_seconds", "Where the run's time went.", [({"part": part}, seconds) for part, seconds
                                                          in spent.parts.items() if spent.wall]
     yield "state", "1 for the state that the run is in.", [

@@ -15,6 +15,7 @@ from launcher.report.fold import RunFold
 from launcher.report.panel import losses_of, panel, speed
 from launcher.report.restarts import Restart
 from launcher.report.scores import has_scores, scores_of
+from launcher.report.stragglers import straggler_line
 from launcher.report.verdicts import verdict_line
 from launcher.report.words import duration, loss, plural, reason
 
@@ -94,6 +95,8 @@ class Lines:
                 return f"{event['name']}: {plural(event['steps'], 'step')}; {told}"
             case "verdict":
                 return verdict_line(event)
+            case "straggler":
+                return straggler_line(event)
             case "attempt_started":
                 goes_on = f", going on after step {event['resume']}" if event["resume"] else ""
                 return f"attempt {event['attempt']}: {plural(len(event['workers']), 'worker')}{goes_on}"

@@ -50,6 +50,8 @@ def panel(fold: RunFold, *, alive: bool = True, now: float | None = None, state:
     if scored := [event for _, event in sorted(fold.evaluations.items()) if has_scores(event)]:
         rows.append(labelled("scores", f"{scores_of(scored[-1])}  (step {scored[-1]['step']})"))
     rows += _verdicts(fold.verdicts)
+    if told := fold.stragglers.line():
+        rows.append(labelled("straggler", told))
     if alive and fold.stop and not fold.end:
         rows.append(labelled("stopping", f"{reason(fold.stop)}: workers finish their step and save"))
     if fold.committed_step is not None:

@@ -66,6 +66,7 @@ def live_summary(fold: RunFold, url: str, plan: RunPlan | None = None) -> dict[s
              "goodput": status.goodput, **{name: now[name] for name in ("mfu", "restarts", "changes")},
              "checkpoint/step": status.committed_step,
              "checkpoint/url": f"{url}/checkpoints/step-{status.committed_step:08d}" if status.committed_step else None}
+    found |= {"straggler/worst": fold.stragglers.worst, "straggler/named": fold.stragglers.line()}
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -1,10 +1,10 @@
-"""The tracker's process: `python -m launcher.report.tracker RUN`. Follows the journal and tells Weights & Biases, or
-writes gauges for Prometheus.
+"""The tracker's process: `python -m launcher.report.tracker RUN`. Follows the journal and tells Weights & Biases and
+TensorBoard, and writes gauges for Prometheus.
 
 Started by the command that works on the run (`cli.tracking`), which holds its standard input: once that closes the
 tracker tells what is left in the journal and goes. It asks nothing of training and training asks nothing of it; killed
 at any moment, the next one goes on from what its logs say was told. What is told when is `core.settled`, in which form
-`report.tracked`; `report.wandb_run` knows the library.
+`report.tracked`; `report.wandb_run` and `report.tensorboard_run` know the libraries.
 """
 
 import logging
@@ -14,10 +14,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any, Protocol
 
 from launcher.core.account import Account, account
 from launcher.core.errors import FINISHED, INFRASTRUCTURE
@@ -56,32 +57,53 @@ LAST_S = 3.0
 """For a journal without an end, after the command is gone: its controller may still write one."""
 GO_S = 60.0
 """After which a tracker that nobody holds is gone, whatever it hangs in."""
-VERSIONS = ("launcher", "torch", "deepspeed", "transformers", "ray", "wandb")
+VERSIONS = ("launcher", "torch", "deepspeed", "transformers", "ray", "wandb", "tensorboard")
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 """Batch systems send them to every process; the command decides when this one goes."""
+
+
+class Told(Protocol):
+    """Somebody who is told of a run. Whoever is told a point once must not be told it again."""
+
+    sent: Sent
+    """What earlier lives have told."""
+
+    def row(self, values: Mapping[str, Any], tables: Mapping[str, Table], moment: float, /) -> None:
+        """Tell a step, and when it was done."""
+        ...
+
+    def summary(self, values: Mapping[str, Any], /) -> None:
+        """Tell where the run stands."""
+        ...
+
+    def finish(self, exit_code: int, *, goes_on: bool) -> None:
+        """End this life. `goes_on`: the run was interrupted and will be continued."""
+        ...
 
 
 class Tracker:
     """Tells one life's part of a run."""
 
-    def __init__(self, run: RunDir, recipe: Recipe, told: WandbRun | None, gauge_file: Path | None = None) -> None:
-        self._run, self._told, self._gauge_file = run, told, gauge_file
-        policy = recipe.divergence
-        self._settling = Settling(0 if policy.width == "off" else policy.rollbacks, told.sent if told else Sent())
+    def __init__(self, run: RunDir, recipe: Recipe, told: Sequence[Told], gauge_file: Path | None = None) -> None:
+        self._run, self._gauge_file = run, gauge_file
+        held = 0 if recipe.divergence.width == "off" else recipe.divergence.rollbacks
+        # Each has its own memory: one of them may have been added when the run had begun.
+        self._told = [(each, Settling(held, each.sent)) for each in told]
         self._reader, self._fold = JournalReader(run), RunFold()
         self._spent, self._plan = Account(), read_plan(run)
         self._spent_at, self._live_at = 0.0, 0.0
 
     def look(self) -> None:
         """Tell what is new in the journal."""
-        points = list[Point]()
+        points = [list[Point]() for _ in self._told]
         for event in self._reader.new_events():
             self._fold.add(event)
-            points += self._settling.add(event)
-        if self._told is not None:
-            for point in points:
-                row = row_of(point) | ({"goodput": self._fold.goodput() or 0.0} if point is points[-1] else {})
-                self._told.row(row, self._tables(point))
+            for (_, settling), settled in zip(self._told, points, strict=True):
+                settled += settling.add(event)
+        for (told, _), settled in zip(self._told, points, strict=True):
+            for point in settled:
+                row = row_of(point) | (self._standing() if point is settled[-1] else {})
+                told.row(row, self._tables(point), point.time)
         if time.monotonic() - self._live_at >= LIVE_S:
             self._live()
 
@@ -95,8 +117,13 @@ class Tracker:
         self._spent_at = 0.0
         self._live(alive=False)
         outcome = end["outcome"] if end else "yielded"
-        if self._told is not None:
-            self._told.finish(end["exit_code"] if end else INFRASTRUCTURE, goes_on=outcome == "yielded")
+        for told, _ in self._told:
+            told.finish(end["exit_code"] if end else INFRASTRUCTURE, goes_on=outcome == "yielded")
+
+    def _standing(self) -> dict[str, float]:
+        """Return what is told of the run as it is now, with the newest point."""
+        worst = self._fold.stragglers.worst
+        return {"goodput": self._fold.goodput() or 0.0, **({} if worst is None else {"straggler/worst": worst})}
 
     def _live(self, *, alive: bool = True) -> None:
         """Tell where the run stands. Where its time went follows from the whole journal, and is told less often."""
@@ -105,8 +132,8 @@ class Tracker:
             # The plan again as well: what was decided on the way has made another one of it.
             self._spent, self._plan = account(read_journal(self._run)), read_plan(self._run)
             self._spent_at = time.monotonic() + max(ACCOUNT_S, 100 * (time.monotonic() - begin))
-        if self._told is not None:
-            self._told.summary(live_summary(self._fold, self._run.url, self._plan) | account_summary(self._spent))
+        for told, _ in self._told:
+            told.summary(live_summary(self._fold, self._run.url, self._plan) | account_summary(self._spent))
         if self._gauge_file is not None:
             told = gauges(self._fold.name or self._run.name, self._fold, self._spent, self._plan,
                           alive=alive)
@@ -133,13 +160,17 @@ def follow(run: RunDir, tracking: Tracking, lifeline: int) -> None:
     leave([process for process in folder.remembered() if process != process_id()], 0.0)
     folder.fetch()
     config = config_of(recipe.model_dump(mode="json", exclude_none=True), plan, run.url, _versions())
-    told = WandbRun(folder, plan.name, tracking.wandb, config) if tracking.wandb else None
+    wandb = WandbRun(folder, plan.name, tracking.wandb, config) if tracking.wandb else None
+    board = _board(folder, config) if tracking.tensorboard else None
     folder.remember([process_id(), *descendants(process_id())])
-    if told is not None:
-        log.info("%s: %s", run.url, told.url or f"offline; `wandb sync {folder.path}/wandb/offline-run-*` sends it")
-    mirror = Mirror(run, [folder.key(path) for path in folder.logs()]) if run.remote else None
+    if wandb is not None:
+        log.info("%s: %s", run.url, wandb.url or f"offline; `wandb sync {folder.path}/wandb/offline-run-*` sends it")
+    if board is not None:
+        log.info("%s: `tensorboard --logdir %s` shows it", run.url, board.path)
+    written = [folder.key(path) for path in (*folder.logs(), *folder.event_files())]
+    mirror = Mirror(run, written) if run.remote else None
     gauge_file = Path(tracking.prometheus.file) if tracking.prometheus else None
-    tracker = Tracker(run, recipe, told, gauge_file)
+    tracker = Tracker(run, recipe, [told for told in (wandb, board) if told is not None], gauge_file)
     while not _closed(lifeline, LOOK_S):
         tracker.look()
     threading.Thread(target=_go, name="watchdog", daemon=True).start()
@@ -148,6 +179,13 @@ def follow(run: RunDir, tracking: Tracking, lifeline: int) -> None:
     if mirror is not None:
         mirror.close()
     folder.bring()
+
+
+def _board(folder: TrackingFolder, config: Mapping[str, Any]) -> Any:
+    # Its package is not there for everybody.
+    from launcher.report.tensorboard_run import TensorboardRun
+
+    return TensorboardRun(folder, config)
 
 
 def _versions() -> dict[str, str]:

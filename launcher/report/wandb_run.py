@@ -18,8 +18,9 @@ from urllib.parse import urlparse
 
 from launcher.core.recipe_tracking import WandbOptions
 from launcher.core.settled import Sent
+from launcher.report.told import later
 from launcher.report.tracked import Table
-from launcher.report.wandb_log import Log, mend, read_log
+from launcher.report.wandb_log import mend, read_log
 from launcher.storage.tracking import TrackingFolder
 
 log = logging.getLogger(__name__)
@@ -54,19 +55,10 @@ def earlier(folder: TrackingFolder) -> Before:
             folder.drop(path)
             continue
         mend(path, found)
-        rows, sent = max(rows, found.rows), _later(sent, found)
+        rows, sent = max(rows, found.rows), later(sent, found.history)
         synced = path.with_name(path.name + ".synced").exists()
         offline |= path.parent.name.startswith("offline-") and not synced
     return Before(rows, sent, offline)
-
-
-def _later(sent: Sent, found: Log) -> Sent:
-    back = max([sent.back, *(int(row.get("gone_back", 0)) for row in found.history)])
-    # What a verdict dropped says nothing of how far the rows are that took its place.
-    rows = [row for row in found.history if int(row.get("gone_back", 0)) == back]
-    before = sent if sent.back == back else Sent()
-    return Sent(max([before.step, *(int(row["step"]) for row in rows if "step" in row)]),
-                max([before.evaluation, *(int(row["measured_step"]) for row in rows if "measured_step" in row)]), back)
 
 
 def mode_of(options: WandbOptions, environment: Mapping[str, str]) -> Mode:
@@ -135,7 +127,7 @@ class WandbRun:
         """Return where the run can be looked at; nothing offline."""
         return "" if self._run.settings._offline else str(self._run.url or "")
 
-    def row(self, values: Mapping[str, Any], tables: Mapping[str, Table]) -> None:
+    def row(self, values: Mapping[str, Any], tables: Mapping[str, Table], _moment: float) -> None:
         """Append a row."""
         import wandb
 

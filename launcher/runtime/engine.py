@@ -19,6 +19,7 @@ from launcher.core.attempt import AttemptPlan
 from launcher.core.recipe import Optimizer
 from launcher.core.run_plan import RunPlan
 from launcher.core.source_index import TokenizerFacts
+from launcher.runtime.alone import Alone
 from launcher.runtime.batches import MicroBatch
 from launcher.runtime.chunked_loss import HeadLosses
 from launcher.runtime.environment import seed_everything
@@ -62,6 +63,8 @@ class TrainEngine:
         _restore_buffers(self._engine.module, buffers)
         # Off by default outside fp16: a NaN norm would be applied, and every weight become NaN.
         self._engine.optimizer.check_grad_overflow = True
+        self.alone = Alone(self._engine.module, device)
+        """Asked how long this rank takes by itself; told here of each micro-batch."""
 
     @property
     def deepspeed(self) -> Any:
@@ -95,6 +98,7 @@ class TrainEngine:
         sums = torch.zeros(len(self._order), dtype=torch.float64, device=batches[0].input_ids.device)
         for number, batch in enumerate(batches, 1):
             seed_everything(self._plan.seed, batch.first_row)
+            self.alone.take(batch)
             # Set for each micro-batch: DeepSpeed's own count would shift all borders after a partial step.
             engine.set_gradient_accumulation_boundary(number == len(batches))
             with self._training(batch):

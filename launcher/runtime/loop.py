@@ -20,6 +20,7 @@ from launcher.runtime.engine import NO_UPDATE, TrainEngine, Update
 from launcher.runtime.evaluation import Evaluator, mean_loss, source_losses
 from launcher.runtime.judge import SHOWN, Verdict, named
 from launcher.runtime.on_device import device_numbers
+from launcher.runtime.pacing import Pacing, Place
 from launcher.runtime.process_group import Agreement
 from launcher.runtime.reporter import Reporter, resident_bytes
 from launcher.runtime.stop import StopFlag
@@ -41,6 +42,8 @@ class Rank:
     rank: int
     data_parallel: int
     micro_batch: int
+    places: tuple[Place, ...] = ()
+    """Of all ranks, in their order."""
 
 
 class Loop:
@@ -53,6 +56,7 @@ class Loop:
         self._evaluator, self._agreement, self._reporter, self._stop = evaluator, agreement, reporter, stop
         self._checkpointing, self._judge = checkpointing, checkpointing.judge
         self._referee = checkpointing.referee
+        self._pacing = Pacing(rank.places, reporter)
         self.step = done
         """Steps done."""
         self._segment = plan.segment_of(min(done + 1, plan.steps))
@@ -91,15 +95,17 @@ class Loop:
         self._reporter.beat(step, "data")
         rows = self._batches.step_rows(step)
         skipped = self._judge.skips(step)
-        sums_here = [nan] * len(self._plan.sources) if skipped else self._accumulate(rows)
-        exchange = self._agreement.begin([float(self._stop.requested()), *self._checkpointing.word(), *sums_here])
+        here = [nan] * (1 + len(self._plan.sources)) if skipped else self._accumulate(rows, begin)
+        exchange = self._agreement.begin([float(self._stop.requested()), *self._checkpointing.word(), *here])
         self._reporter.beat(step, "step")
         update = NO_UPDATE if skipped else self._engine.update(learning_rate(stage, step), stage.optimizer)
         values = exchange()
         self.step = step
-        sums = dict(zip(self._plan.sources, values[:, 1 + WORDS :].sum(0).tolist(), strict=True))
+        sums = dict(zip(self._plan.sources, values[:, 2 + WORDS :].sum(0).tolist(), strict=True))
         if rank.rank == 0:
-            self._tell_step(stage, rows, sums, update, time.perf_counter() - begin, skipped=skipped)
+            seconds = time.perf_counter() - begin
+            self._tell_step(stage, rows, sums, update, seconds, skipped=skipped)
+            self._pacing.take(step, values[:, 1 + WORDS].tolist(), seconds)
         if update.applied:
             self._checkpointing.tally.add(rows)
         if not skipped:
@@ -124,12 +130,15 @@ class Loop:
             return {}
         return None if stopping else self._measure(stage)
 
-    def _accumulate(self, rows: StepRows) -> list[float]:
-        """Compute this rank's part of a step; return its summed losses by source."""
+    def _accumulate(self, rows: StepRows, begin: float) -> list[float]:
+        """Compute this rank's part of a step that began then; return the time that it took by itself, and its summed
+        losses by source."""
         rank = self._rank
         mine = self._batches.of_rank(rows, rank.rank, rank.data_parallel, rank.micro_batch)
         self._reporter.beat(self.step + 1, "forward")
-        return self._engine.accumulate(mine, rows.supervised_tokens).tolist()
+        loading = time.perf_counter() - begin
+        sums = self._engine.accumulate(mine, rows.supervised_tokens).tolist()
+        return [self._engine.alone.seconds(loading, rows.tokens / rank.data_parallel), *sums]
 
     def _refuse_divergence(self, verdict: Verdict | None) -> None:
         if verdict is None:

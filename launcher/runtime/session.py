@@ -33,6 +33,7 @@ from launcher.runtime.generation import Generation
 from launcher.runtime.loop import Loop, Outcome, Rank
 from launcher.runtime.model import DTYPES, build_model, model_config
 from launcher.runtime.own_function import OwnFunction
+from launcher.runtime.pacing import Place
 from launcher.runtime.process_group import (
     RENDEZVOUS_TIMEOUT_S,
     Agreement,
@@ -130,7 +131,9 @@ def _loop(orders: WorkerOrders, engine: TrainEngine, cache: Store, agreement: Ag
     scorer = _scorer(orders, engine, cache, agreement, reporter, stop, device, held)
     evaluator = Evaluator(engine, Batches(plan, held, device, flatten=flatten), list(held), list(plan.sources),
                           orders.rank, attempt.data_parallel, attempt.micro_batch, agreement, reporter, stop, scorer)
-    rank = Rank(orders.rank, attempt.data_parallel, attempt.micro_batch)
+    nodes = [attempt.cluster.nodes[place.node] for place in attempt.ranks]
+    places = tuple(Place(node.name, node.address) for node in nodes)
+    rank = Rank(orders.rank, attempt.data_parallel, attempt.micro_batch, places)
     return Loop(plan, rank, engine, train, evaluator, agreement, reporter, stop, checkpointing, done)
 
 

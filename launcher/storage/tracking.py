@@ -2,6 +2,7 @@
 
     tracking/wandb.json          the id under which the run is known, over all attempts and machines
     tracking/wandb/...           what the library writes
+    tracking/tensorboard/...     event files, one for each life of a tracker
     tracking/tracker.log         what the tracker printed
     tracking/processes.json      who was at work on this host
 
@@ -23,7 +24,7 @@ from launcher.storage.run_dir import RunDir
 
 log = logging.getLogger(__name__)
 
-LOGS = "wandb"
+LOGS, EVENTS = "wandb", "tensorboard"
 
 
 class TrackingFolder:
@@ -39,6 +40,11 @@ class TrackingFolder:
         """Return where the tracker's output goes."""
         return self.path / "tracker.log"
 
+    @property
+    def events(self) -> Path:
+        """Return where TensorBoard's event files are."""
+        return self.path / EVENTS
+
     def identity(self) -> str:
         """Return the id of the run, drawn when it is first asked for."""
         key = f"{self._run.TRACKING}/{LOGS}.json"
@@ -49,7 +55,7 @@ class TrackingFolder:
         """Bring what another node has written here."""
         if not self._run.remote:
             return
-        for key in self._run.store.list(f"{self._run.TRACKING}/{LOGS}/"):
+        for key in [key for kind in (LOGS, EVENTS) for key in self._run.store.list(f"{self._run.TRACKING}/{kind}/")]:
             here = self._run.path / key
             if not here.exists():
                 write_atomic(here, (self._run.store.get(key),), durable=False)
@@ -58,12 +64,12 @@ class TrackingFolder:
         """Bring everything that is written here to where the run is. Raises OSError."""
         if not self._run.remote:
             return
-        for path in sorted((self.path / LOGS).rglob("*")):
+        for path in sorted(path for kind in (LOGS, EVENTS) for path in (self.path / kind).rglob("*")):
             if path.is_file() and not path.is_symlink():
                 self._run.store.put(self.key(path), parts_of(path, path.stat().st_size))
 
     def logs(self) -> list[Path]:
-        """Return the transaction logs, one for each life of a tracker, in their order."""
+        """Return W&B's transaction logs, one for each life of a tracker, in their order."""
         found = (self.path / LOGS).glob("*run-*-*/run-*.wandb")
         # offline-run-20260101_120000-id and run-20260101_120000-id: by the time in the name.
         return sorted(found, key=lambda path: path.parent.name.removeprefix("offline-"))
@@ -72,6 +78,10 @@ class TrackingFolder:
         """Return those that were written without a server, and that nobody has sent since."""
         return [path for path in self.logs() if path.parent.name.startswith("offline-")
                 and not path.with_name(f"{path.name}.synced").exists()]
+
+    def event_files(self) -> list[Path]:
+        """Return TensorBoard's event files, one for each life of a tracker, in their order."""
+        return sorted(self.events.glob("events.out.tfevents.*"))  # the time comes first
 
     def key(self, path: Path) -> str:
         """Return the key of one of these files."""

@@ -120,6 +120,10 @@ def test_a_package_that_is_not_there_is_told_with_its_place(monkeypatch: pytest.
         "recipe.yaml:9:3 ('tracking', 'wandb'): tracking.wandb: the package wandb is not installed here; "
         "pip install 'launcher[wandb]', or leave it out with --set tracking=null")
     assert missing(load_recipe("quickstart").recipe, str) is None
+    board = load_recipe("quickstart", ["tracking={tensorboard: true}"]).recipe
+    assert missing(board, str) == (
+        "('tracking', 'tensorboard'): tracking.tensorboard: the package tensorboard is not installed here; "
+        "pip install 'launcher[tensorboard]', or leave it out with --set tracking=null")
 
 
 def test_the_key_is_the_tracker_s_alone(monkeypatch: pytest.MonkeyPatch) -> None:

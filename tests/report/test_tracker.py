@@ -24,7 +24,7 @@ class Told:
     def __init__(self, sent: Sent | None = None) -> None:
         self.sent, self.rows, self.values, self.end = sent or Sent(), list[Any](), dict[str, Any](), ()
 
-    def row(self, values: Any, tables: Any) -> None:
+    def row(self, values: Any, tables: Any, _moment: float) -> None:
         self.rows.append((values["step"], sorted(tables)))
 
     def summary(self, values: Any) -> None:
@@ -49,7 +49,7 @@ def write(run: RunDir, *events: dict[str, Any]) -> None:
 
 
 def tracker(run: RunDir, told: Any, gauge_file: Path | None = None) -> Tracker:
-    return Tracker(run, RECIPE, told, gauge_file)
+    return Tracker(run, RECIPE, [told] if told else [], gauge_file)
 
 
 def test_rows_come_once_they_are_settled_and_the_stage_s_end_has_its_table(run: RunDir) -> None:

@@ -26,6 +26,7 @@ from launcher.report.page.matrix import heat_rows, transfers
 from launcher.report.page.mixture import mixtures
 from launcher.report.page.samples import samples_of
 from launcher.report.page.scores import scores
+from launcher.report.page.slow_ranks import slow_ranks
 from launcher.report.page.tables import Table
 from launcher.report.page.timeline import timeline
 from launcher.report.page.waterfall import waterfall
@@ -72,6 +73,7 @@ def page(history: History, account: Account, found: Beside, moment: Moment) -> s
         "memory": list(charts.memory_figures(history, ground)),
         "falls": waterfall(account) if account.wall else [], "account": account,
         "timeline": timeline(history, alive=moment.alive) if history.attempts else None,
+        "stragglers": slow_ranks(fold.stragglers),
         "samples": samples_of(history), "scores": scores(history), "found": found, "redone": ground.redone,
         "changes": ground.changes, "accurate": any(border.accuracies for border in fold.matrix.borders),
     }
