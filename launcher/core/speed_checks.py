@@ -16,8 +16,9 @@ CHUNKED, COMPILE, LIGER = ((*SPEED, name) for name in ("chunked_cross_entropy", 
 HEAD = "lm_head"
 
 DEEPCOMPILE = ("DeepCompile works on GPUs alone, and that of DeepSpeed 0.19.8 sums bf16 gradients in bf16 whatever "
-               "communication_data_type says (compile/), so what is trained would change; it is also known to fail "
-               "under ZeRO-1 (DeepSpeed #7522) and ZeRO-3 (#7228, #7487). Use compile: torch, under ZeRO 1 or 2")
+               "communication_data_type says (compile/), so what is trained would change; that it fails under "
+               "ZeRO-1 and ZeRO-3 is reported and open (DeepSpeed #7522, #7228, #7487). Use compile: torch, under ZeRO "
+               "1 or 2")
 ULYSSES = ("sequence parallelism is not built: each worker is a data-parallel rank with rows of its own, and with "
            "Ulysses several would share a row; chunked_cross_entropy and gradient_checkpointing make room for longer "
            "rows")
