@@ -79,6 +79,12 @@ def test_only_the_first_micro_batches_and_the_largest_layers_are_timed() -> None
     assert 0.01 * MICRO_BATCHES <= alone.seconds(0.0, share=4.0 * MICRO_BATCHES) < 0.01 * (MICRO_BATCHES + 3)
 
 
+def test_what_is_compiled_is_left_alone() -> None:
+    model = nn.Sequential(Waits(), nn.Linear(4, 8))
+    model[0].compile()
+    assert largest(model) == [model[1]]
+
+
 @pytest.mark.slow
 def test_of_ranks_whose_steps_take_equally_long_the_one_that_is_held_is_named_while_it_is(tmp_path: Path) -> None:
     log = tmp_path / "log-0"
