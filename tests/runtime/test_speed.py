@@ -12,6 +12,8 @@ import torch
 from launcher.core.errors import UserError
 from launcher.core.recipe_speed import Speed
 from launcher.runtime import speed
+from launcher.runtime.alone import Alone
+from launcher.runtime.batches import MicroBatch
 from launcher.runtime.chunked_loss import HeadLosses
 from launcher.runtime.losses import token_losses
 from launcher.runtime.speed import Compiled, as_written, use_liger
@@ -33,10 +35,13 @@ def test_compiled_layers_have_the_same_losses_and_gradients_and_one_graph(checkp
     torch._dynamo.utils.counters.clear()
     compiled, head = Compiled(model, ROWS), HeadLosses(model)
     assert [name for name, _ in model.named_parameters()] == names
-    for _ in range(2):
+    alone = Alone(model.train(), torch.device("cpu"))
+    for sources in (("sums",) * ROWS, ()):  # timed, and not
+        alone.take(MicroBatch(labels, labels, labels, sources, 0))
         with compiled.training(ROWS), head.instead(labels):
             losses = model(**inputs).logits
             found = gradients(model, losses)
+    assert alone.seconds(0.0, 1.0) > 0
     torch.testing.assert_close(losses, whole, rtol=1e-5, atol=1e-6)
     assert max(float((found[name] - expected[name]).norm() / expected[name].norm()) for name in found) < 1e-5
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1, "each layer was compiled for itself"
