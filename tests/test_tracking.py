@@ -6,7 +6,6 @@ How workers are made to break is `benchmarks.breaking`. The tracker is hurt too,
 import signal
 import time
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,8 @@ from launcher.report.wandb_log import Log, read_log
 from launcher.storage.process_id import ProcessId, children, command_line
 from launcher.storage.run_dir import RunDir
 from launcher.storage.tracking import TrackingFolder
+from tests.report.boards import BOARD, require_one_board
 
-BOARD = find_spec("tensorboard") is not None
 TRACKED = ("--set", f"tracking={{wandb: {{project: drill, mode: offline}}, tensorboard: {str(BOARD).lower()}}}")
 
 
@@ -77,28 +76,6 @@ def require_one_run(run: RunDir, events: list[dict[str, Any]], lives: int) -> No
     assert last.config["plan"]["steps"] == counted[-1]["step"] == last.summary["checkpoint/step"]
 
 
-def require_one_board(run: RunDir, events: list[dict[str, Any]], lives: int) -> None:
-    """Compare what TensorBoard reads of all lives with the journal: each step once, in order, with what counts of it.
-    """
-    if not BOARD:
-        return
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    folder = TrackingFolder(run)
-    assert len(folder.event_files()) == lives
-    found = EventAccumulator(str(folder.events), size_guidance={"scalars": 0})
-    found.Reload()
-    counted = surviving(events)
-    assert [point.step for point in found.Scalars("applied")] == [event["step"] for event in counted]
-    assert [(point.step, point.value) for point in found.Scalars("loss")] == [
-        (event["step"], pytest.approx(event["loss"], rel=1e-6)) for event in counted if event["loss"] is not None]
-    times = [point.wall_time for point in found.Scalars("loss")]
-    assert times == sorted(times)
-    measured = sorted({event["step"] for event in events if event["event"] == "evaluation"})
-    assert [point.step for point in found.Scalars("holdout/sums")] == measured
-    assert {"run", "stands"} <= set(found.Tags()["tensors"])
-
-
 def require_account(events: list[dict[str, Any]], began: float, ended: float) -> None:
     """Compare the account with the clock outside: the journal begins and ends within the command's own start and end.
     """
@@ -122,7 +99,7 @@ def test_a_run_with_a_kill_and_a_rollback_is_one_run_to_its_tracker(tmp_path: Pa
         events = command.events()
     assert {event["kind"] for event in events if event["event"] == "failure"} >= {"worker_crash", "divergence"}
     require_one_run(command.run, events, 1)
-    require_one_board(command.run, events, 1)
+    require_one_board(TrackingFolder(command.run), events, 1)
     require_account(events, began, time.time())
     assert "Traceback" not in TrackingFolder(command.run).log.read_text()
 
@@ -146,7 +123,7 @@ def test_five_kills_two_rollbacks_a_stop_and_two_dead_trackers_are_one_run(tmp_p
     assert kinds.count("divergence") >= 2
     assert len({event["attempt"] for event in events if event["event"] == "failure"}) == 7
     require_one_run(command.run, events, 4)
-    require_one_board(command.run, events, 4)
+    require_one_board(TrackingFolder(command.run), events, 4)
     require_account(events, began, time.time())
     assert [log.exit_code for log in told(command.run)] == [None, 75, None, 0]
 

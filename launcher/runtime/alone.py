@@ -114,17 +114,22 @@ class Alone:
         return loading + spent / tokens * share if tokens and spent else nan
 
     def _enter(self, layer: nn.Module, _given: Any) -> None:
-        # A layer that is compiled is not to be taken apart for its time.
-        if self._timing and layer.training and not torch.compiler.is_compiling():
+        if self._timing and layer.training:
             self._clock.begin()
 
     def _leave(self, layer: nn.Module, _given: Any, _made: Any) -> None:
-        if self._timing and layer.training and not torch.compiler.is_compiling():
+        if self._timing and layer.training:
             self._clock.end()
 
 
 def largest(model: nn.Module) -> list[nn.Module]:
-    """Return the largest layers that have no layers in them, the same on all ranks."""
+    """Return the largest layers that have no layers in them, the same on all ranks.
+
+    What is compiled is left as it is: a hook in there would be compiled too, and again each time that timing begins or
+    ends. The head and the embeddings are left to be timed then.
+    """
+    compiled = {below for module in model.modules() if module._compiled_call_impl is not None
+                for below in module.modules()}
     sizes = {module: sum(getattr(parameter, "ds_numel", parameter.numel()) for parameter in module.parameters(False))
-             for module in model.modules() if not any(True for _ in module.children())}
+             for module in model.modules() if module not in compiled and not any(True for _ in module.children())}
     return sorted((module for module, size in sizes.items() if size), key=lambda module: -sizes[module])[:LARGEST]

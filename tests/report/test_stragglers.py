@@ -10,6 +10,7 @@ from launcher.report.page.slow_ranks import slow_ranks
 from launcher.report.panel import panel
 from launcher.report.tracked import live_summary
 from tests.report.journals import again, committed, ended, started, step
+from tests.report.page.test_page import shown
 from tests.report.test_views import lines, printed
 
 
@@ -53,6 +54,8 @@ def test_who_is_cleared_or_whose_workers_are_gone_is_slow_no_more_but_stays_in_t
     assert table is not None and list(table.rows) == [
         ("1", "b17 (10.0.0.7)", "1", "60", "120", "1.80"), ("0", "b17 (10.0.0.7)", "2", "180", "end", "1.40"),
         ("0", "b17 (10.0.0.7)", "3", "180", "goes on", "1.40")]
+    rows = shown([*SLOW, *ended("finished", 0, 40.0)]).with_id("attempts").all("table")[1].rows()
+    assert rows[1][:5] == ["1", "b17 (10.0.0.7)", "1", "60", "end"]
     fold.add(*ended("finished", 0, 40.0, 3))
     assert fold.stragglers.fields() == []
 

@@ -15,11 +15,12 @@ from launcher.storage.run_dir import RunDir
 from launcher.storage.run_start import begin_run
 from launcher.storage.tracking import TrackingFolder
 from tests.orchestration.scenes import plan_of
+from tests.report.boards import BOARD, require_one_board
 from tests.report.journals import again, committed, decision, ended, evaluation, failure, over, started, step
 from tests.report.test_tracker import write
 from tests.storage.test_run_start import SUBMISSION
 
-TRACKING = Tracking.model_validate({"wandb": {"project": "drill", "mode": "offline"}})
+TRACKING = Tracking.model_validate({"wandb": {"project": "drill", "mode": "offline"}, "tensorboard": BOARD})
 
 
 def attempt(number: int, resume: int, last: int, *, kind: str = "worker_crash") -> list[dict]:
@@ -79,6 +80,7 @@ def test_five_kills_two_rollbacks_and_two_dead_trackers_are_one_run(tmp_path: Pa
     assert [row["measured_step"] for row in rows if "measured_step" in row] == [0, 20, 40, 60]
     assert [log.exit_code for log in logs] == [None, None, 0]
     assert logs[-1].summary["live/state"] == "finished"
+    require_one_board(folder, [event for events in LIFE for event in events], 3)
 
 
 def await_rows(folder: TrackingFolder, last: int) -> None:

@@ -2,9 +2,10 @@
 
 import json
 import time
+from collections.abc import Callable
 from math import isnan
 from pathlib import Path
-from statistics import median
+from typing import Any
 
 import pytest
 import torch
@@ -78,28 +79,44 @@ def test_only_the_first_micro_batches_and_the_largest_layers_are_timed() -> None
     assert 0.01 * MICRO_BATCHES <= alone.seconds(0.0, share=4.0 * MICRO_BATCHES) < 0.01 * (MICRO_BATCHES + 3)
 
 
+def test_what_is_compiled_is_left_alone() -> None:
+    model = nn.Sequential(Waits(), nn.Linear(4, 8))
+    model[0].compile()
+    assert largest(model) == [model[1]]
+
+
 @pytest.mark.slow
-def test_a_process_that_is_held_for_half_of_the_time_takes_longer_by_itself(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    process = ForkedProcess("tests.runtime.alone_worker", tmp_path, log=log)
+def test_of_ranks_whose_steps_take_equally_long_the_one_that_is_held_is_named_while_it_is(tmp_path: Path) -> None:
+    log = tmp_path / "log-0"
+    ranks = [ForkedProcess("tests.runtime.alone_worker", tmp_path, rank, 2, log=tmp_path / f"log-{rank}")
+             for rank in range(2)]
     try:
-        clean = told(log, 0, 5)
-        with held_now_and_then(process.pid):
-            begun = len(log.read_text().splitlines()) + 1
-            held = told(log, begun, 5)
-        print(clean, held)
-        assert median(own for own, _ in held) > 1.3 * median(own for own, _ in clean)
-        assert all(own < 0.7 * step for own, step in clean)
+        clean = told(log, lambda windows: len(windows) >= 8)
+        assert changes(clean) == [], clean
+        with held_now_and_then(ranks[1].pid):
+            held = told(log, changes)[len(clean):]
+        assert changes(held) == [[1, True]], held
+        last = held[-1]
+        assert last["scores"][1] > 1.3 and last["steps"][1] == pytest.approx(last["steps"][0], rel=0.15), last
+        assert changes(told(log, lambda windows: len(changes(windows)) == 2)) == [[1, True], [1, False]]
+        print(*told(log, bool), sep="\n")
     finally:
-        process.kill()
-        process.wait()
+        for process in ranks:
+            process.kill()
+            process.wait()
 
 
-def told(log: Path, begin: int, count: int) -> list[tuple[float, float]]:
-    """Wait until so many windows are told; return their own time and that of the whole step."""
+def told(log: Path, enough: Callable[[list[dict[str, Any]]], object]) -> list[dict[str, Any]]:
+    """Return the windows that rank 0 has judged, once there are enough."""
     deadline = time.monotonic() + 60.0
-    while not log.exists() or len(log.read_text().splitlines()) <= begin + count:
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.01)
-    lines = [json.loads(line) for line in log.read_text().splitlines()[begin:begin + count]]
-    return [(line["own"], line["step"]) for line in lines]
+    while True:
+        lines = log.read_text().splitlines(keepends=True) if log.exists() else []
+        windows = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("\n")]
+        if enough(windows):
+            return windows
+        assert time.monotonic() < deadline, lines
+        time.sleep(0.02)
+
+
+def changes(windows: list[dict[str, Any]]) -> list[list[Any]]:
+    return [change for window in windows for change in window["changes"]]

@@ -14,6 +14,8 @@ from launcher.core.recipe_adapter import Adapter
 from launcher.core.recipe_speed import Speed
 from launcher.runtime import speed
 from launcher.runtime.adapter import add_adapter
+from launcher.runtime.alone import Alone
+from launcher.runtime.batches import MicroBatch
 from launcher.runtime.chunked_loss import HeadLosses
 from launcher.runtime.engine import base_model
 from launcher.runtime.losses import token_losses
@@ -38,10 +40,13 @@ def test_compiled_layers_have_the_same_losses_and_gradients_and_one_graph(how: s
     torch._dynamo.utils.counters.clear()
     compiled, head = Compiled(base_model(model), ROWS), HeadLosses(base_model(model))
     assert [name for name, _ in model.named_parameters()] == names
-    for _ in range(2):
+    alone = Alone(model.train(), torch.device("cpu"))
+    for sources in (("sums",) * ROWS, ()):  # timed, and not
+        alone.take(MicroBatch(labels, labels, labels, sources, 0))
         with compiled.training(ROWS), head.instead(labels):
             losses = model(**inputs).logits
             found = gradients(model, losses)
+    assert alone.seconds(0.0, 1.0) > 0
     torch.testing.assert_close(losses, whole, rtol=1e-5, atol=1e-6)
     # A's gradients are zero at first, as B is.
     sizes = {name: float(expected[name].norm()) for name in found if expected[name].any()}

@@ -29,7 +29,7 @@ def told(gang: PlainWorkers, name: str) -> list[dict[str, Any]]:
     return [event for event in gang.events[0] if event["event"] == name]
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("workers", [2])
 def test_a_rank_that_is_held_is_named_while_it_is_and_nobody_before(workers: int, tmp_path: Path) -> None:
     plan, slow = plan_in(tmp_path), 1
