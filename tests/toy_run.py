@@ -69,7 +69,8 @@ def run_unbroken(folder: Path) -> list[int]:
 def cut_off(whole: Path, step: int, target: Path, attempt: int = 1) -> None:
     """Copy a run as it was when the checkpoint of `step` had just been committed, in an attempt."""
     later = [f"step-{number:08d}" for number in range(step + 1, 1000)]
-    attempts = [f"{number:03d}" for number in range(attempt + 1, 100)]
+    # Fences, too: those of attempts to come would let no attempt save whose number comes before theirs.
+    attempts = [f"{prefix}{number:03d}" for number in range(attempt + 1, 100) for prefix in ("", "fence-")]
     shutil.copytree(whole, target, ignore=shutil.ignore_patterns("model", "report.html", *later, *attempts))
     for file in (target / "journal.jsonl", target / f"attempts/{attempt:03d}/journal.jsonl"):
         file.write_text("".join(_until(file.read_text().splitlines(keepends=True), step)))
