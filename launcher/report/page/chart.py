@@ -15,6 +15,8 @@ from launcher.report.page.series import Point
 
 LETTER = 6.6
 """How wide a letter of a label is, about."""
+BESIDE = 8
+"""Pixels: the width of a mark."""
 HEADS = 20
 """Restarts on the axis that are drawn large."""
 EARLY = 16
@@ -166,7 +168,7 @@ def _path(places: Sequence[tuple[float, float]], x: Scale, y: Scale) -> str:
 
 def _rug(ground: Ground, x: Scale, y: Scale) -> Markup:
     """Return a tick below the axis for each restart, with a head where there are few, and a diamond for each change;
-    those on one place are one."""
+    those on one place are one, and a change on a restart's place stands beside it."""
     restarts = _placed(((step, f"restart after step {step}: {why}") for step, why in ground.restarts), x)
     changes = _placed(((step, f"after step {step}: {what}") for step, what in ground.changes), x)
     head = "l-3.5 4h7l-3.5 -4" if len(restarts) <= HEADS else ""
@@ -175,7 +177,8 @@ def _rug(ground: Ground, x: Scale, y: Scale) -> Markup:
         for place, told in restarts.items()]
     return Markup("").join(ticks) + Markup("").join(
         Markup('<path class="change" d="M{} {:.1f}l3.5 4l-3.5 4l-3.5 -4z"><title>{}</title></path>').format(
-            place, y.start + 1, "; ".join(told)[:400]) for place, told in changes.items())
+            place + BESIDE * (place in restarts), y.start + 1, "; ".join(told)[:400])
+        for place, told in changes.items())
 
 
 def _placed(marks: Iterable[tuple[int, str]], x: Scale) -> dict[int, list[str]]:

@@ -61,6 +61,16 @@ def test_a_chart_names_itself_and_draws_what_there_is() -> None:
     assert text.count('class="l c0"') == 4
 
 
+def test_a_restart_and_a_change_after_the_same_step_are_both_seen() -> None:
+    ground = Ground([("one", 1, 4)], [(2, "crash")], [], 4, [(2, "a verdict"), (3, "another engine")])
+    curve = Curve("a", 0, [[Point(step, 1.0, 1.0, 1.0) for step in range(1, 5)]])
+    text = str(drawn(Chart("loss", "Loss", "", "loss", [curve]), ground))
+    places = {kind: [int(place) for place in re.findall(rf'class="{kind}" d="M(\d+) ', text)]
+              for kind in ("restart", "change")}
+    assert len(places["restart"]) == 2 and len(places["change"]) == 4, "for each of two screens"
+    assert all(abs(one - other) >= 7 for one in places["restart"] for other in places["change"])
+
+
 def test_every_curve_has_a_colour_a_dash_and_a_shape_of_its_own() -> None:
     assert len({re.sub(r"c\d", "", str(marker(index, 0, 0))) for index in range(SHOWN)}) == SHOWN
     dashes = re.findall(r"\.l\.c(\d)\{stroke-dasharray:([^;}]*)", CSS)
