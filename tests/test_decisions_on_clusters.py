@@ -13,7 +13,7 @@ import pytest
 from launcher.orchestration.supervisor import CONTROLLER_MODULE
 from launcher.storage.process_id import ProcessId, command_line, descendants, process_id
 from tests import decided
-from tests.decided import HERE, ONE_ON_EACH, events, kill_once, repeated, run_unhurt, verdicts, worker_of
+from tests.decided import ONE_ON_EACH, events, kill_once, repeated, run_unhurt, verdicts, worker_of
 from tests.orchestration.test_run_on_a_cluster import Others
 from tests.platforms.test_ray_jobs_real import Cluster, cluster  # noqa: F401  (a fixture)
 from tests.test_peer_copies import somebodys_cluster
@@ -74,7 +74,7 @@ def test_as_a_job_of_ray_that_loses_the_controller_at_each_verdict_and_a_worker_
     whole, hurt, log = run_unhurt(tmp_path), tmp_path / "hurt", tmp_path / "log"
     typed = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--address", cluster.url, "--working-dir",
              ".", "--", "python", "-m", "launcher.cli.main", "run", "toy.yaml", "--run-dir", str(hurt), "--cache",
-             str(tmp_path / "cache"), "--set", HERE.replace(" ", "")]
+             str(tmp_path / "cache"), "--set", "cluster.threads=1"]
     sent = tmp_path / "sent"
     sent.mkdir()
     for name in ("toy.yaml", "few.jsonl"):
