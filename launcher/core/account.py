@@ -219,19 +219,24 @@ class _Walk:
 
 def _commands(told: Sequence[Event]) -> dict[int, float]:
     """Return the attempts with which another command began to work on the run, and when it did."""
-    found, before, token, goes_on = dict[int, float](), told[0]["attempt"], 0, False
+    found, before, token, goes_on, ended = dict[int, float](), told[0]["attempt"], 0, False, False
     tokens = {event["attempt"]: event.get("token", 0) for event in told if event["event"] == "attempt_started"}
     began = {event["attempt"]: float(event["began"]) for event in told
              if event["event"] == "startup_phases" and "began" in event}
+    # A controller that died is replaced by its command; whoever dies before it has workers tells no token.
+    replaced = {event["attempt"] for event in told
+                if event["event"] == "failure" and event.get("kind") == "controller_loss" and event.get("rank") is None}
     for event in told:
         attempt = event["attempt"]
         if attempt != before:
             known = tokens.get(attempt) and token
-            if tokens[attempt] != token if known else not goes_on:
+            same = goes_on or (attempt in replaced and not ended)
+            if tokens[attempt] != token if known else not same:
                 found[attempt] = min(_time(event), began.get(attempt, _time(event)))
             before = attempt
         token = tokens.get(attempt) or token
         # As long as the command goes on the next attempt is its own.
+        ended = event["event"] == "run_ended"
         goes_on = event["event"] == "attempt_ended" or (goes_on and event["event"] != "run_ended")
     return found
 

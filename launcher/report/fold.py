@@ -10,7 +10,7 @@ from typing import Any
 from launcher.core.document import Document
 from launcher.core.events import RunState
 from launcher.core.forgetting import Matrix, MatrixFold
-from launcher.report.restarts import Restarts
+from launcher.report.restarts import CONTROLLER_LOSS, Restarts
 from launcher.report.stragglers import Stragglers
 
 SAME = ("stage", "step", "action", "repeat")
@@ -81,7 +81,7 @@ class RunFold:
         """Bytes on rank 0, as last told."""
         self._seconds: dict[int, float] = {}
         self._away = self._gap = 0.0
-        self._goes_on = self._went_on = False
+        self._goes_on = self._went_on = self._ended_before = False
         """The attempt is over and the command that ran it begins the next one; and whether it was so."""
         self._token: int | None = None
         self.add(*events)
@@ -180,7 +180,7 @@ class RunFold:
         self._away += 0.0 if self._goes_on else self._gap
         if not self._goes_on:
             self.restarts.forget()
-        self.attempt = attempt
+        self.attempt, self._ended_before = attempt, self.end is not None
         self.workers, self.recent, self.failures, self.decision = [], [], [], None
         self.stop = self.end = None
         self.phase, self._went_on, self._goes_on = "", self._goes_on, False
@@ -235,6 +235,11 @@ class RunFold:
 
     def _on_failure(self, event: dict[str, Any]) -> None:
         self.failures.append(event)
+        lost = event.get("kind") == CONTROLLER_LOSS and event.get("rank") is None
+        if lost and not self._went_on and not self._ended_before:
+            # Its command was there all the time, and replaces it. One that dies before it has workers tells no token.
+            self._away -= self._gap
+            self._gap, self._went_on = 0.0, True
 
     def _on_decision(self, event: dict[str, Any]) -> None:
         self.decision = event

@@ -81,6 +81,20 @@ def test_another_command_is_known_by_its_token_where_the_first_one_died():
     assert account([*later, again(2, 10.0, None, token=2), step(1, 11.0, 2)]).parts["queue"] == pytest.approx(7.0)
 
 
+def test_controllers_that_die_before_they_have_workers_are_replaced_by_the_same_command():
+    def lost(attempt, time):
+        return {"event": "failure", "kind": "controller_loss", "rank": None, "node": None, "step": None, "time": time,
+                "message": "the controller ended by SIGKILL", "attempt": attempt}
+
+    first = [*started(1, 1.0)[:1], {**started(1, 1.0)[1], "token": 1}]
+    dying = [*first, step(1, 2.0), lost(2, 10.0), decision("restart", 10.0, 2), lost(3, 24.0),
+             decision("restart", 24.0, 3)]
+    events = [*dying, again(4, 26.0, None, token=1), step(1, 28.0, 4)]
+    assert account(events).parts["queue"] == 0.0 and RunFold(events).away_seconds == 0.0
+    another = [*dying, *ended("failed", 1, 25.0, 3), {**lost(4, 60.0)}]
+    assert account(another).parts["queue"] == 35.0 == RunFold(another).away_seconds
+
+
 def test_the_way_to_another_engine_or_plan_is_a_change_and_no_restart():
     events = [*started(1, 1.0), step(1, 2.0), committed(1, 2.5), over("yielded", 4.0), again(2, 6.0, 1),
               step(2, 9.0, 2)]
