@@ -170,7 +170,8 @@ def test_a_chain_whose_later_link_is_refused_keeps_what_the_first_ones_run(capsy
 
 def test_a_run_that_has_saved_is_warned_as_early_as_its_saves_ask_for(capsys):
     Path("mine").mkdir()
-    Path("mine/journal.jsonl").write_text('{"event": "checkpoint_committed", "step": 3, "seconds": 200.0}\n')
+    Path("mine/journal.jsonl").write_text(
+        '{"event": "checkpoint_committed", "time": 1.0, "attempt": 1, "step": 3, "seconds": 200.0}\n')
     assert submit(["quickstart"], SubmitOptions(run_dir="mine", prepare=False), dry_run=False) == 0
     assert "--signal=B:USR1@435" in told()[0]
     said = SubmitOptions(run_dir="mine", prepare=False, overrides=("slurm={extra: {signal: B:USR1@90}}",))
