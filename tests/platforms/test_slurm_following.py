@@ -24,7 +24,7 @@ def left(monkeypatch):
 
 def journalled(run, *events):
     with (run.path / run.JOURNAL).open("a") as journal:
-        journal.writelines(json.dumps(event) + "\n" for event in events)
+        journal.writelines(json.dumps({"time": 1.0, "attempt": 1, **event}) + "\n" for event in events)
 
 
 def test_the_first_save_that_is_measured_in_an_allocation_moves_its_stop(tmp_path, left):
