@@ -28,7 +28,7 @@ WITHIN: Mapping[Basis, str] = {
     "published": "8 % for 9 of 10 runs that llm-foundry published, a third for other software",
     "related": "a third, for published runs: a guess from GPUs of the same kind",
     "guessed": "a half: a guess from runs on other GPUs",
-    "measured": "15 % for shapes that were not measured, tried by processor time alone so far",
+    "measured": "15 % for shapes that were not measured, on a quiet machine",
     "disturbed": "no known bound: steps varied much while this was measured; --calibrate when nothing else runs",
 }
 """How far step times are known: benchmarks/README.md has the tables."""
