@@ -25,7 +25,8 @@ run = WandbRun(TrackingFolder(RunDir(sys.argv[1])), "tiny", WandbOptions(mode="o
 assert run.sent.step == first - 1, run.sent
 for step in range(max(1, first), last + 1):
     measured = {"measured_step": step, "holdout/sums": 1.0} if step % 2 == 0 else {}
-    run.row({"step": step, "loss": 1 / step, **measured}, {"samples": Table(("a",), ((1,),))} if step == 2 else {})
+    run.row({"step": step, "loss": 1 / step, **measured}, {"samples": Table(("a",), ((1,),))} if step == 2 else {},
+            float(step))
 run.summary({"time/wall": 9.0})
 run.finish(code, goes_on=code == 75)
 """
