@@ -5,6 +5,8 @@ anything else counts as the whole model: too much memory may be told, never too 
 not with the projection that has them.
 """
 
+from collections.abc import Set
+
 from launcher.core.adapter_targets import HEAD
 from launcher.core.architectures import ModelFacts
 from launcher.core.run_plan import RunPlan
@@ -18,7 +20,7 @@ def trained_at_most(plan: RunPlan, facts: ModelFacts) -> int:
     """Return the parameters of that segment which trains most."""
     if any(segment.trainable == "all" for segment in plan.segments):
         return facts.parameters
-    return sum(sizes_of(facts)[name] for name in _most(plan, facts))
+    return _count(_most(plan, facts), facts)
 
 
 def trained_in_all(plan: RunPlan, facts: ModelFacts) -> int:
@@ -26,7 +28,7 @@ def trained_in_all(plan: RunPlan, facts: ModelFacts) -> int:
     if not plan.segments or any(segment.trainable == "all" for segment in plan.segments):
         return facts.parameters
     names = frozenset[str]().union(*(_names(segment.trainable, facts) for segment in plan.segments))
-    return sum(sizes_of(facts)[name] for name in names)
+    return _count(names, facts)
 
 
 def parked_beside(plan: RunPlan, facts: ModelFacts) -> int:
@@ -39,7 +41,7 @@ def parked_beside(plan: RunPlan, facts: ModelFacts) -> int:
         if stage.first_step < first:
             # One that unfreezes has trained everything in the end.
             earlier |= _names(Globs(globs=stage.trainable) if stage.trainable else "all", facts)
-    return sum(sizes_of(facts)[name] for name in earlier - _most(plan, facts))
+    return _count(earlier - _most(plan, facts), facts)
 
 
 def sizes_of(facts: ModelFacts) -> Sizes:
@@ -53,6 +55,11 @@ def sizes_of(facts: ModelFacts) -> Sizes:
         sizes |= linears
         sizes[f"{layer}.others"] = facts.layer_parameters - sum(linears.values())
     return sizes | {"model.norm.weight": facts.hidden_size} | ({} if facts.tied else {f"{HEAD}.weight": embeddings})
+
+
+def _count(names: Set[str], facts: ModelFacts) -> int:
+    sizes = sizes_of(facts)
+    return sum(sizes[name] for name in names)
 
 
 def _layer(name: str) -> str:
